@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# make            build into build/          make install DESTDIR=   make clean
+# sudo make deps  Debian packages            sudo make demo          the main job, on this machine
+# sudo make test  every test                 sudo make bench         how fast, into build/bench.json
+# V=1 shows the commands.
+
+BUILD ?= build
+CC = gcc
+CLANG ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
+PREFIX ?= /usr
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+CFLAGS ?= -O2 -g
+override CFLAGS += -std=gnu11 -Wall -Wextra -Werror -Iuser -I$(BUILD) -MMD -MP -D_GNU_SOURCE
+LIBS_DAEMON = -lbpf -levent -lcurl -ljansson -lcyaml -lyaml -lmnl -lcap-ng -lsystemd -lm
+LIBS_CLI = -lcurl -ljansson -lsmartcols
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+ifneq ($(V),1)
+.SILENT:
+say = @printf '  %-8s %s\n' $(1) $(2)
+endif
+
+# ---- what there is: rooms are folders ----
+PROGRAMS := edge backend
+LIB_SRC := $(wildcard $(addprefix user/,$(addsuffix /*.c,base model config discovery health datapath reconcile api)))
+CLI_SRC := $(wildcard user/cli/*.c)
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
+BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tools/bench/*.c))
+BENCH_BPF := $(patsubst tools/bench/%.bpf.c,%,$(wildcard tools/bench/*.bpf.c))
+SKELETONS := $(PROGRAMS:%=$(BUILD)/%.skel.h)
+
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
+CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
+
+.PHONY: all install clean deps demo test bench soak vmlinux tests benches
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BUILD)/shuntd $(BUILD)/shunt
+
+# ---- programs: bpf/x.bpf.c -> x.skel.h ----
+BPF_CFLAGS = -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-function -I. -Ibpf -I$(BUILD)
+
+$(BUILD)/bpf/%.o: bpf/%.bpf.c vmlinux.h
+	$(call say,BPF,$<)
+	mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+
+$(BUILD)/%.skel.h: $(BUILD)/bpf/%.o
+	$(call say,SKEL,$@)
+	$(BPFTOOL) gen skeleton $< name $* > $@
+
+$(BUILD)/bench/%.bpf.o: tools/bench/%.bpf.c vmlinux.h
+	$(call say,BPF,$<)
+	mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+
+$(BUILD)/%.bench.skel.h: $(BUILD)/bench/%.bpf.o
+	$(call say,SKEL,$@)
+	$(BPFTOOL) gen skeleton $< name $*_bench > $@
+
+# ---- daemon and command ----
+$(BUILD)/user/%.o: user/%.c | $(SKELETONS)
+	$(call say,CC,$<)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DSHUNT_VERSION='"$(VERSION)"' -c $< -o $@
+
+# skeletons are known before the first dependency file is
+$(BUILD)/user/datapath/%.o: $(SKELETONS)
+
+$(BUILD)/libshunt.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	rm -f $@
+	ar qcs $@ $^ # q: rooms have files of the same name
+
+$(BUILD)/shuntd: $(BUILD)/user/shuntd.o $(BUILD)/libshunt.a
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+
+$(BUILD)/shunt: $(CLI_OBJ) $(BUILD)/user/base/addr.o $(BUILD)/user/base/log.o
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_CLI)
+
+# ---- tests: unit tests and all they test run under sanitizers ----
+$(BUILD)/asan/%.o: user/%.c | $(SKELETONS)
+	$(call say,CC/ASAN,$<)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) -DSHUNT_VERSION='"test"' -c $< -o $@
+
+$(BUILD)/libshunt-asan.a: $(LIB_SRC:user/%.c=$(BUILD)/asan/%.o)
+	$(call say,AR,$@)
+	rm -f $@
+	ar qcs $@ $^ # q: rooms have files of the same name
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libshunt-asan.a
+	$(call say,TEST,$@)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) -o $@ $< $(BUILD)/libshunt-asan.a -lcmocka $(LIBS_DAEMON)
+
+$(BUILD)/bpftest/%.o: tests/bpf/%.c | $(SKELETONS)
+	$(call say,CC,$<)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests/bpf -c $< -o $@
+
+BPF_TEST_LIB := $(patsubst tests/bpf/%.c,$(BUILD)/bpftest/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
+$(BUILD)/bpftest/%: $(BUILD)/bpftest/%.o $(BPF_TEST_LIB) $(BUILD)/libshunt.a
+	$(call say,TEST,$@)
+	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON)
+
+tests: all $(UNIT:%=$(BUILD)/unit/%) $(BPF_TESTS:%=$(BUILD)/bpftest/%)
+
+# ---- bench ----
+$(BUILD)/bench/%.o: tools/bench/%.c | $(SKELETONS) $(BENCH_BPF:%=$(BUILD)/%.bench.skel.h)
+	$(call say,CC,$<)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itools/bench -c $< -o $@
+
+$(BUILD)/shunt-bench: $(BENCH_SRC:tools/bench/%.c=$(BUILD)/bench/%.o) $(BUILD)/libshunt.a
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
+
+benches: $(BUILD)/shunt-bench
+
+# ---- what people call; each installs what it needs first, then builds with what is there ----
+deps:
+	tools/deps.sh
+
+demo: deps
+	$(MAKE) --no-print-directory all
+	BUILD=$(BUILD) tools/demo.sh
+
+test: deps
+	$(MAKE) --no-print-directory all tests
+	BUILD=$(BUILD) tests/run.sh
+
+bench: deps
+	$(MAKE) --no-print-directory all benches
+	BUILD=$(BUILD) tools/bench.sh
+
+soak: deps
+	$(MAKE) --no-print-directory all tests
+	BUILD=$(BUILD) SOAK=1 tests/run.sh
+
+vmlinux:
+	tools/vmlinux.py > vmlinux.h.new && mv vmlinux.h.new vmlinux.h
+
+install: all
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/shunt $(DESTDIR)/lib/systemd/system \
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(BUILD)/shuntd $(DESTDIR)$(PREFIX)/sbin/shuntd
+	install -m 755 $(BUILD)/shunt $(DESTDIR)$(PREFIX)/bin/shunt
+	test -e $(DESTDIR)/etc/shunt/shunt.yaml || install -m 644 tools/packaging/shunt.yaml $(DESTDIR)/etc/shunt/shunt.yaml
+	install -m 644 tools/packaging/shuntd.service $(DESTDIR)/lib/systemd/system/shuntd.service
+	install -m 644 tools/packaging/shuntd.8 tools/packaging/shunt.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 tools/packaging/shunt.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 tools/packaging/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/shunt
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
