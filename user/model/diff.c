@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Two sorted lists, one walk: what only one of them has came or went, what both have is compared field by field. */
+#include "model/diff.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SUBJECT_MAX 256
+#define VALUE_MAX 896 /* holds ALLOW_MAX prefixes */
+
+struct walk {
+	diff_fn fn;
+	void *arg;
+	char subject[SUBJECT_MAX];
+};
+
+static void subject(struct walk *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void subject(struct walk *w, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(w->subject, sizeof(w->subject), fmt, args);
+	va_end(args);
+}
+
+static void say(struct walk *w, enum diff_kind kind, const char *from, const char *to)
+{
+	struct diff d = { .kind = kind, .subject = w->subject, .from = from, .to = to };
+
+	w->fn(w->arg, &d);
+}
+
+static void text_field(struct walk *w, const char *from, const char *to)
+{
+	if (strcmp(from, to))
+		say(w, DIFF_CHANGED, from, to);
+}
+
+static void number_field(struct walk *w, const char *key, uint64_t from, uint64_t to)
+{
+	char a[24], b[24];
+
+	snprintf(a, sizeof(a), "%" PRIu64, from);
+	snprintf(b, sizeof(b), "%" PRIu64, to);
+	subject(w, "%s", key);
+	text_field(w, a, b);
+}
+
+/* ---- settings ---- */
+
+static const char *roles_text(unsigned roles)
+{
+	static const char *const names[] = { "no role", "edge", "backend", "edge and backend" };
+
+	return names[roles & (ROLE_EDGE | ROLE_BACKEND)];
+}
+
+static const char *mode_text(enum xdp_mode mode)
+{
+	return mode == XDP_MODE_NATIVE ? "native" : mode == XDP_MODE_GENERIC ? "generic" : "auto";
+}
+
+static const struct interface *find_interface(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_interfaces; i++)
+		if (!strcmp(c->interfaces[i].name, name))
+			return &c->interfaces[i];
+	return NULL;
+}
+
+static void diff_interface(struct walk *w, const struct interface *from, const struct interface *to)
+{
+	subject(w, "interface %s: role", from->name);
+	text_field(w, roles_text(from->roles), roles_text(to->roles));
+	subject(w, "interface %s: mode", from->name);
+	text_field(w, mode_text(from->mode), mode_text(to->mode));
+}
+
+static void diff_interfaces(struct walk *w, const struct config *from, const struct config *to)
+{
+	for (size_t i = 0; i < from->n_interfaces; i++) {
+		const struct interface *other = find_interface(to, from->interfaces[i].name);
+
+		subject(w, "interface %s", from->interfaces[i].name);
+		if (other)
+			diff_interface(w, &from->interfaces[i], other);
+		else
+			say(w, DIFF_REMOVED, NULL, NULL);
+	}
+	for (size_t i = 0; i < to->n_interfaces; i++) {
+		subject(w, "interface %s", to->interfaces[i].name);
+		if (!find_interface(from, to->interfaces[i].name))
+			say(w, DIFF_ADDED, NULL, roles_text(to->interfaces[i].roles));
+	}
+}
+
+static const char *metrics_text(const struct config *c, char text[ENDPOINT_TEXT])
+{
+	return c->metrics.port ? endpoint_format(&c->metrics, text) : "off";
+}
+
+static const char *allow_text(const struct config *c, char text[VALUE_MAX])
+{
+	char one[PREFIX_TEXT];
+	size_t len = 0;
+
+	snprintf(text, VALUE_MAX, "nobody");
+	for (size_t i = 0; i < c->backend.n_allow && len < VALUE_MAX; i++)
+		len += snprintf(text + len, VALUE_MAX - len, "%s%s", i ? ", " : "",
+				prefix_format(&c->backend.allow[i], one));
+	return text;
+}
+
+static void diff_control(struct walk *w, const struct config *from, const struct config *to)
+{
+	char a[ENDPOINT_TEXT], b[ENDPOINT_TEXT];
+
+	subject(w, "metrics.listen");
+	text_field(w, metrics_text(from, a), metrics_text(to, b));
+	subject(w, "control.socket");
+	text_field(w, from->control_socket ?: "none", to->control_socket ?: "none");
+	subject(w, "control.group");
+	text_field(w, from->control_group ?: "none", to->control_group ?: "none");
+	subject(w, "pins");
+	text_field(w, from->pins ?: "none", to->pins ?: "none");
+}
+
+static void diff_edge(struct walk *w, const struct config *from, const struct config *to)
+{
+	char a[PREFIX_TEXT], b[PREFIX_TEXT];
+
+	subject(w, "edge.source (IPv4)");
+	text_field(w, prefix_format(&from->edge.source4, a), prefix_format(&to->edge.source4, b));
+	subject(w, "edge.source (IPv6)");
+	text_field(w, prefix_format(&from->edge.source6, a), prefix_format(&to->edge.source6, b));
+	number_field(w, "edge.icmp-rate", from->edge.icmp_rate, to->edge.icmp_rate);
+	number_field(w, "edge.seed", from->edge.seed, to->edge.seed);
+}
+
+static void diff_backend_role(struct walk *w, const struct config *from, const struct config *to)
+{
+	char a[VALUE_MAX], b[VALUE_MAX];
+
+	subject(w, "backend.allow");
+	text_field(w, allow_text(from, a), allow_text(to, b));
+	subject(w, "backend.loopback");
+	text_field(w, from->backend.loopback ? "true" : "false", to->backend.loopback ? "true" : "false");
+}
+
+static void diff_limits(struct walk *w, const struct config *from, const struct config *to)
+{
+	number_field(w, "limits.services", from->limits.services, to->limits.services);
+	number_field(w, "limits.listeners", from->limits.listeners, to->limits.listeners);
+	number_field(w, "limits.members", from->limits.members, to->limits.members);
+	number_field(w, "limits.backends", from->limits.backends, to->limits.backends);
+	number_field(w, "limits.slots", from->limits.slots, to->limits.slots);
+	number_field(w, "limits.checks", from->checks_under_way, to->checks_under_way);
+}
+
+/* ---- services ---- */
+
+static const char *admin_text(enum admin a)
+{
+	return a == ADMIN_ENABLED ? "enabled" : a == ADMIN_DRAINING ? "draining" : "disabled";
+}
+
+static const char *check_text(const struct check *c, char text[VALUE_MAX])
+{
+	size_t len;
+
+	if (c->kind == CHECK_NONE)
+		return "none";
+	len = snprintf(text, VALUE_MAX, "%s", c->kind == CHECK_TCP ? "tcp" : "http");
+	if (c->kind == CHECK_HTTP)
+		len += snprintf(text + len, VALUE_MAX - len, " %.256s%s%.256s status %u-%u", c->path ?: "/",
+				c->host ? " host " : "", c->host ?: "", c->status_min, c->status_max);
+	if (c->port)
+		len += snprintf(text + len, VALUE_MAX - len, " port %u", c->port);
+	snprintf(text + len, VALUE_MAX - len, " every %u ms, timeout %u ms, fall %u, rise %u", c->interval_ms,
+		 c->timeout_ms, c->fall, c->rise);
+	return text;
+}
+
+static void diff_backend(struct walk *w, const char *service, const struct backend *from, const struct backend *to)
+{
+	char at[ENDPOINT_TEXT], key[SUBJECT_MAX];
+
+	endpoint_format(&from->at, at);
+	subject(w, "service %s: backend %s", service, at);
+	text_field(w, admin_text(from->admin), admin_text(to->admin));
+	snprintf(key, sizeof(key), "service %s: backend %s: weight", service, at);
+	number_field(w, key, from->weight, to->weight);
+}
+
+static void backend_came(struct walk *w, const char *service, const struct backend *b)
+{
+	char at[ENDPOINT_TEXT], text[48];
+
+	subject(w, "service %s: backend %s", service, endpoint_format(&b->at, at));
+	snprintf(text, sizeof(text), "weight %u%s%s", b->weight, b->admin == ADMIN_ENABLED ? "" : ", ",
+		 b->admin == ADMIN_ENABLED ? "" : admin_text(b->admin));
+	say(w, DIFF_ADDED, NULL, text);
+}
+
+static void backend_went(struct walk *w, const char *service, const struct backend *b)
+{
+	char at[ENDPOINT_TEXT];
+
+	subject(w, "service %s: backend %s", service, endpoint_format(&b->at, at));
+	say(w, DIFF_REMOVED, NULL, NULL);
+}
+
+static void diff_backends(struct walk *w, const struct service *from, const struct service *to)
+{
+	size_t i = 0, j = 0;
+
+	while (i < from->n_backends || j < to->n_backends) {
+		int order = i == from->n_backends ? 1 : j == to->n_backends ? -1 :
+			    endpoint_compare(&from->backends[i].at, &to->backends[j].at);
+
+		if (order < 0)
+			backend_went(w, from->name, &from->backends[i++]);
+		else if (order > 0)
+			backend_came(w, to->name, &to->backends[j++]);
+		else
+			diff_backend(w, from->name, &from->backends[i++], &to->backends[j++]);
+	}
+}
+
+static void diff_listens(struct walk *w, const struct service *from, const struct service *to)
+{
+	char text[LISTEN_TEXT];
+	size_t i = 0, j = 0;
+
+	while (i < from->n_listens || j < to->n_listens) {
+		int order = i == from->n_listens ? 1 : j == to->n_listens ? -1 :
+			    listen_compare(&from->listens[i], &to->listens[j]);
+		const struct listen *l = order <= 0 ? &from->listens[i] : &to->listens[j];
+
+		subject(w, "service %s: listen %s", from->name, listen_format(l, text));
+		if (order)
+			say(w, order < 0 ? DIFF_REMOVED : DIFF_ADDED, NULL, NULL);
+		i += order <= 0;
+		j += order >= 0;
+	}
+}
+
+static void diff_service(struct walk *w, const struct service *from, const struct service *to)
+{
+	char a[VALUE_MAX], b[VALUE_MAX], key[SUBJECT_MAX];
+
+	diff_listens(w, from, to);
+	subject(w, "service %s: algorithm", from->name);
+	text_field(w, algorithm_names[from->algorithm], algorithm_names[to->algorithm]);
+	subject(w, "service %s: forward", from->name);
+	text_field(w, forward_names[from->forward], forward_names[to->forward]);
+	subject(w, "service %s: health", from->name);
+	if (!check_equal(&from->check, &to->check))
+		say(w, DIFF_CHANGED, check_text(&from->check, a), check_text(&to->check, b));
+	snprintf(key, sizeof(key), "service %s: slots", from->name);
+	number_field(w, key, from->slots, to->slots);
+	diff_backends(w, from, to);
+}
+
+static void service_came(struct walk *w, const struct service *s)
+{
+	char listen[LISTEN_TEXT] = "nowhere", text[LISTEN_TEXT + 64];
+
+	if (s->n_listens)
+		listen_format(&s->listens[0], listen);
+	snprintf(text, sizeof(text), "%s%s, %zu backend%s", listen, s->n_listens > 1 ? " and more" : "", s->n_backends,
+		 s->n_backends == 1 ? "" : "s");
+	subject(w, "service %s", s->name);
+	say(w, DIFF_ADDED, NULL, text);
+}
+
+static void service_went(struct walk *w, const struct service *s)
+{
+	subject(w, "service %s", s->name);
+	say(w, DIFF_REMOVED, NULL, NULL);
+}
+
+static void diff_services(struct walk *w, const struct config *from, const struct config *to)
+{
+	size_t i = 0, j = 0;
+
+	while (i < from->n_services || j < to->n_services) {
+		int order = i == from->n_services ? 1 : j == to->n_services ? -1 :
+			    strcmp(from->services[i].name, to->services[j].name);
+
+		if (order < 0)
+			service_went(w, &from->services[i++]);
+		else if (order > 0)
+			service_came(w, &to->services[j++]);
+		else
+			diff_service(w, &from->services[i++], &to->services[j++]);
+	}
+}
+
+void config_diff(const struct config *from, const struct config *to, diff_fn fn, void *arg)
+{
+	struct walk w = { .fn = fn, .arg = arg };
+
+	diff_interfaces(&w, from, to);
+	diff_control(&w, from, to);
+	diff_edge(&w, from, to);
+	diff_backend_role(&w, from, to);
+	diff_limits(&w, from, to);
+	diff_services(&w, from, to);
+}
+
+/* ---- in words ---- */
+
+char *diff_change(const struct diff *d, char text[DIFF_TEXT])
+{
+	if (d->kind == DIFF_REMOVED)
+		snprintf(text, DIFF_TEXT, "%s: removed", d->subject);
+	else if (d->kind == DIFF_CHANGED)
+		snprintf(text, DIFF_TEXT, "%s: %s -> %s", d->subject, d->from, d->to);
+	else if (d->to)
+		snprintf(text, DIFF_TEXT, "%s: added (%s)", d->subject, d->to);
+	else
+		snprintf(text, DIFF_TEXT, "%s: added", d->subject);
+	return text;
+}
+
+char *diff_state(const struct diff *d, char text[DIFF_TEXT])
+{
+	if (d->kind == DIFF_REMOVED)
+		snprintf(text, DIFF_TEXT, "%s is not there, the file has it", d->subject);
+	else if (d->kind == DIFF_ADDED)
+		snprintf(text, DIFF_TEXT, "%s is not in the file", d->subject);
+	else
+		snprintf(text, DIFF_TEXT, "%s is %s, the file says %s", d->subject, d->to, d->from);
+	return text;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the operator wants, as plain structures: they stand between the parser, the command line and the kernel.
+ * Pure: no I/O, no clock, no libbpf.
+ *
+ * Lists are arrays with a count. In a normalised config (config_normalise) services are sorted by name, backends by
+ * endpoint and listens by address, port and protocol, so that finding is a binary search and comparing is a walk.
+ */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+enum algorithm { ALGORITHM_CONSISTENT, ALGORITHM_ROUND_ROBIN, ALGORITHM_RANDOM, ALGORITHM_LEAST_CONNECTIONS };
+enum forward { FORWARD_IPIP, FORWARD_GUE, FORWARD_L2, FORWARD_NAT, FORWARD_LOCAL };
+extern const char *const algorithm_names[4]; /* "consistent", "round-robin", "random", "least-connections" */
+extern const char *const forward_names[5]; /* "ipip", "gue", "l2", "nat", "local" */
+
+/* What the operator says of a backend. */
+enum admin { ADMIN_ENABLED, ADMIN_DRAINING, ADMIN_DISABLED };
+
+/* What a backend of a service is: one word everywhere (configuration, command line, JSON, metrics). */
+enum state { STATE_UNKNOWN, STATE_HEALTHY, STATE_UNHEALTHY, STATE_EJECTED, STATE_DRAINING, STATE_DISABLED, N_STATES };
+extern const char *const state_names[N_STATES]; /* "unknown", "healthy", "unhealthy", "ejected", "draining", "disabled" */
+
+#define SERVICE_NAME_MAX 63
+#define WEIGHT_MAX 65535 /* 0: gets no flows */
+#define WEIGHT_DEFAULT 100
+
+struct listen {
+	struct addr addr;
+	uint16_t port; /* host order; 0: every port */
+	uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */
+};
+#define LISTEN_TEXT 72
+int listen_parse(const char *text, struct listen *out); /* "192.0.2.10:80/tcp", "[2001:db8::1]:*\/udp"; 0 or -EINVAL */
+char *listen_format(const struct listen *l, char text[LISTEN_TEXT]); /* returns text */
+int listen_compare(const struct listen *a, const struct listen *b);
+
+enum check_kind { CHECK_NONE, CHECK_TCP, CHECK_HTTP };
+struct check {
+	enum check_kind kind;
+	uint16_t port; /* 0: the backend's own */
+	char *path; /* http; NULL otherwise */
+	char *host; /* http: Host header; NULL: the endpoint checked */
+	uint16_t status_min, status_max; /* http: expected status, both ends included */
+	uint32_t interval_ms, timeout_ms;
+	uint16_t fall, rise; /* checks in a row that change the verdict; the very first check decides alone */
+};
+bool check_equal(const struct check *a, const struct check *b);
+
+struct backend {
+	struct endpoint at;
+	uint32_t weight;
+	enum admin admin;
+};
+
+struct service {
+	char *name; /* letters, digits, '.', '_', '-'; starts with a letter or digit */
+	struct listen *listens;
+	size_t n_listens;
+	enum algorithm algorithm;
+	enum forward forward;
+	struct check check;
+	uint32_t slots; /* size of the table, a power of two; 0: sized to the backends */
+	struct backend *backends;
+	size_t n_backends;
+};
+
+enum role { ROLE_EDGE = 1, ROLE_BACKEND = 2 }; /* bits */
+enum xdp_mode { XDP_MODE_AUTO, XDP_MODE_NATIVE, XDP_MODE_GENERIC };
+struct interface {
+	char name[IFNAMSIZ];
+	unsigned roles;
+	enum xdp_mode mode;
+};
+
+/* Sizes of the maps, fixed while they are loaded. */
+struct limits {
+	uint32_t services, listeners, members, backends, slots;
+};
+
+#define ALLOW_MAX 16
+struct config {
+	struct interface *interfaces;
+	size_t n_interfaces;
+
+	struct endpoint metrics; /* where /metrics listens; port 0: nowhere */
+	char *control_socket;
+	char *control_group; /* whose members may look; NULL: root only */
+	char *pins;
+
+	struct { /* how this host sends to backends */
+		struct prefix source4, source6; /* outer source addresses are taken from here */
+		uint32_t icmp_rate; /* ICMP errors a second, for each service on each CPU */
+		uint64_t seed; /* of the flow hash; the same on all balancers of one address */
+	} edge;
+	struct { /* how this host takes what balancers send */
+		struct prefix *allow; /* outer sources believed; default: edge.source4 and edge.source6 */
+		size_t n_allow;
+		bool loopback; /* put the services' addresses on lo */
+	} backend;
+	struct limits limits;
+	uint32_t checks_under_way; /* at most so many at once */
+
+	struct service *services;
+	size_t n_services;
+};
+
+/* Everything at its default, no interfaces and no services. NULL: out of memory. */
+struct config *config_new(void);
+void config_free(struct config *c); /* NULL is fine */
+static inline void config_freep(struct config **c) { config_free(*c); }
+struct config *config_copy(const struct config *c); /* deep; NULL: out of memory */
+void config_normalise(struct config *c); /* sorts */
+
+struct service *config_service(const struct config *c, const char *name); /* NULL: none */
+int config_service_add(struct config *c, struct service *s); /* takes s's contents (zeroes *s); keeps the order; -EEXIST, -ENOMEM */
+int config_service_delete(struct config *c, const char *name); /* -ENOENT */
+void service_clear(struct service *s); /* frees what it holds */
+int service_copy(const struct service *from, struct service *to); /* deep; -ENOMEM */
+
+struct backend *service_backend(const struct service *s, const struct endpoint *at); /* NULL: none */
+int service_backend_add(struct service *s, const struct backend *b); /* -EEXIST, -ENOMEM */
+int service_backend_delete(struct service *s, const struct endpoint *at); /* -ENOENT */
+
+/*
+ * Rules that join several fields, the same for a file and for the command line: an endpoint twice in a service, a
+ * listen address twice in the config, a backend that is a listen address of its own service (or, through other
+ * services, a circle), an ipip backend whose port is not the listen port, an algorithm or a forward that this version
+ * does not have ...
+ * Calls report once for each fault with the service (and backend, or NULL) concerned. Returns the number of faults.
+ */
+typedef void (*config_fault_fn)(void *arg, const struct service *s, const struct backend *b, const char *sentence);
+unsigned config_validate(const struct config *c, config_fault_fn report, void *arg);
+
+#endif

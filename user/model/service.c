@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One service and its backends: comparing, copying, freeing; finding, adding and deleting backends by endpoint. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clean.h"
+#include "model/copy.h"
+#include "model/model.h"
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+bool check_equal(const struct check *a, const struct check *b)
+{
+	return a->kind == b->kind && a->port == b->port && same_text(a->path, b->path) && same_text(a->host, b->host) &&
+	       a->status_min == b->status_min && a->status_max == b->status_max && a->interval_ms == b->interval_ms &&
+	       a->timeout_ms == b->timeout_ms && a->fall == b->fall && a->rise == b->rise;
+}
+
+void service_clear(struct service *s)
+{
+	free(s->name);
+	free(s->listens);
+	free(s->check.path);
+	free(s->check.host);
+	free(s->backends);
+	*s = (struct service){};
+}
+
+int service_copy(const struct service *from, struct service *to)
+{
+	_cleanup_(service_clear) struct service s = *from;
+
+	s.name = s.check.path = s.check.host = NULL;
+	s.listens = NULL;
+	s.backends = NULL;
+	if (text_copy(&s.name, from->name) || text_copy(&s.check.path, from->check.path) ||
+	    text_copy(&s.check.host, from->check.host) || ARRAY_COPY(&s.listens, from->listens, from->n_listens) ||
+	    ARRAY_COPY(&s.backends, from->backends, from->n_backends))
+		return -ENOMEM;
+	*to = s;
+	s = (struct service){};
+	return 0;
+}
+
+/* First backend that is not below `at`. */
+static size_t place(const struct service *s, const struct endpoint *at)
+{
+	size_t low = 0, high = s->n_backends;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (endpoint_compare(&s->backends[middle].at, at) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool is_at(const struct service *s, size_t i, const struct endpoint *at)
+{
+	return i < s->n_backends && !endpoint_compare(&s->backends[i].at, at);
+}
+
+struct backend *service_backend(const struct service *s, const struct endpoint *at)
+{
+	size_t i = place(s, at);
+
+	return is_at(s, i, at) ? &s->backends[i] : NULL;
+}
+
+int service_backend_add(struct service *s, const struct backend *b)
+{
+	size_t i = place(s, &b->at);
+	struct backend *grown;
+
+	if (is_at(s, i, &b->at))
+		return -EEXIST;
+	grown = reallocarray(s->backends, s->n_backends + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	s->backends = grown;
+	memmove(grown + i + 1, grown + i, (s->n_backends - i) * sizeof(*grown));
+	grown[i] = *b;
+	s->n_backends++;
+	return 0;
+}
+
+int service_backend_delete(struct service *s, const struct endpoint *at)
+{
+	size_t i = place(s, at);
+
+	if (!is_at(s, i, at))
+		return -ENOENT;
+	s->n_backends--;
+	memmove(s->backends + i, s->backends + i + 1, (s->n_backends - i) * sizeof(*s->backends));
+	return 0;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* config_validate: the rules that need more than one field, each fault with its remedy. O(n log n). */
+#include "model/validate.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clean.h"
+#include "model/table.h"
+
+void fault(struct faults *f, const struct service *s, const struct backend *b, const char *fmt, ...)
+{
+	char sentence[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(sentence, sizeof(sentence), fmt, args);
+	va_end(args);
+	f->n++;
+	f->report(f->arg, s, b, sentence);
+}
+
+/* ---- the ports on which a service listens, as a set ---- */
+
+struct ports {
+	uint8_t in[65536 / 8];
+	unsigned n; /* different ones */
+	uint16_t first;
+	bool every; /* some listen takes every port */
+	char list[64]; /* "80, 443"; of many the first few */
+	size_t list_len;
+};
+
+static bool ports_has(const struct ports *p, uint16_t port)
+{
+	return p->in[port / 8] >> port % 8 & 1;
+}
+
+static void ports_add(struct ports *p, uint16_t port)
+{
+	size_t room = sizeof(p->list) - p->list_len;
+
+	p->in[port / 8] |= 1 << port % 8;
+	if (!p->n++)
+		p->first = port;
+	if (room > sizeof("12345, ..., "))
+		p->list_len += snprintf(p->list + p->list_len, room, "%s%u", p->n > 1 ? ", " : "", port);
+	else if (p->list[p->list_len - 1] != '.')
+		p->list_len += snprintf(p->list + p->list_len, room, ", ...");
+}
+
+static void ports_collect(struct ports *p, const struct service *s)
+{
+	memset(p, 0, sizeof(*p));
+	for (size_t i = 0; i < s->n_listens; i++) {
+		uint16_t port = s->listens[i].port;
+
+		if (!port)
+			p->every = true;
+		else if (!ports_has(p, port))
+			ports_add(p, port);
+	}
+}
+
+/* ---- the service itself ---- */
+
+static bool name_is_fine(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len > SERVICE_NAME_MAX || !isalnum((unsigned char)name[0]))
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return true;
+}
+
+/* What an address is that nobody can be reached at from outside; NULL: it is fine. */
+static const char *unfit(const struct addr *a)
+{
+	if (addr_is_unspecified(a))
+		return "the unspecified address";
+	if (addr_is_multicast(a))
+		return "a multicast address";
+	if (addr_is_broadcast(a))
+		return "the broadcast address";
+	return NULL;
+}
+
+static void validate_listens(const struct service *s, struct faults *f)
+{
+	if (!s->n_listens)
+		fault(f, s, NULL, "the service listens nowhere; give listen an address, such as \"192.0.2.10:80/tcp\"");
+	for (size_t i = 0; i < s->n_listens; i++) {
+		const struct addr *a = &s->listens[i].addr;
+		const char *what = addr_is_loopback(a) ? "a loopback address" : unfit(a);
+		char text[LISTEN_TEXT];
+
+		if (what)
+			fault(f, s, NULL, "listen %s is %s, where no packet arrives from outside; "
+			      "give the address that clients connect to", listen_format(&s->listens[i], text), what);
+	}
+}
+
+static void validate_choices(const struct service *s, struct faults *f)
+{
+	if (s->algorithm != ALGORITHM_CONSISTENT)
+		fault(f, s, NULL, "algorithm: %s is not available in this version: use consistent",
+		      algorithm_names[s->algorithm]);
+	if (s->forward != FORWARD_IPIP)
+		fault(f, s, NULL, "forward: %s is not available in this version: use ipip", forward_names[s->forward]);
+	if (s->slots && (s->slots < 64 || s->slots > 1 << 20 || (s->slots & (s->slots - 1))))
+		fault(f, s, NULL, "slots: %u is not a power of two from 64 to 1048576; "
+		      "leave it out, and it is chosen to suit the backends", s->slots);
+	if (s->n_backends > TABLE_MEMBERS_MAX)
+		fault(f, s, NULL, "a service has at most %u backends, and this one has %zu; make several services of it",
+		      TABLE_MEMBERS_MAX, s->n_backends);
+}
+
+/* ---- checks ---- */
+
+/* As it stands in a line of an HTTP request: no spaces, nothing that would end the line. */
+static bool is_request_word(const char *text)
+{
+	for (; *text; text++)
+		if (!isgraph((unsigned char)*text))
+			return false;
+	return true;
+}
+
+static void validate_http(const struct service *s, struct faults *f)
+{
+	const struct check *c = &s->check;
+
+	if (!c->path || c->path[0] != '/' || !is_request_word(c->path))
+		fault(f, s, NULL, "health: the path of an http check starts with / and has no spaces; "
+		      "write it as in a URL, such as /healthz");
+	if (c->host && (!*c->host || !is_request_word(c->host)))
+		fault(f, s, NULL, "health: the host of an http check has no spaces; write a name such as example.org");
+	if (c->status_min > c->status_max)
+		fault(f, s, NULL, "health: expected status %u-%u is an empty range; write the lower number first, %u-%u",
+		      c->status_min, c->status_max, c->status_max, c->status_min);
+}
+
+static void validate_check(const struct service *s, struct faults *f)
+{
+	const struct check *c = &s->check;
+
+	if (c->kind == CHECK_NONE)
+		return;
+	if (!c->interval_ms)
+		fault(f, s, NULL, "health: interval is 0; give a time such as 2s");
+	if (!c->timeout_ms)
+		fault(f, s, NULL, "health: timeout is 0; give a time such as 1s");
+	if (c->interval_ms && c->timeout_ms > c->interval_ms)
+		fault(f, s, NULL, "health: timeout (%u ms) is longer than interval (%u ms), so checks would overlap; "
+		      "make it at most the interval", c->timeout_ms, c->interval_ms);
+	if (!c->fall)
+		fault(f, s, NULL, "health: fall is 0; it counts failures in a row, so give 1 or more");
+	if (!c->rise)
+		fault(f, s, NULL, "health: rise is 0; it counts successes in a row, so give 1 or more");
+	if (c->kind == CHECK_HTTP)
+		validate_http(s, f);
+}
+
+/* ---- backends ---- */
+
+static bool is_unreachable_by_ipip(const struct service *s, const struct backend *b, const struct ports *ports)
+{
+	return s->forward == FORWARD_IPIP && b->at.port && ports->n && !ports->every && !ports_has(ports, b->at.port);
+}
+
+static bool lacks_check_port(const struct service *s, const struct backend *b, const struct ports *ports)
+{
+	return s->check.kind != CHECK_NONE && !s->check.port && !b->at.port && (ports->every || ports->n != 1);
+}
+
+static void validate_port(const struct service *s, const struct backend *b, const struct ports *ports, struct faults *f)
+{
+	struct endpoint better = { b->at.addr, ports->n ? ports->first : 80 };
+	char text[ENDPOINT_TEXT];
+
+	if (is_unreachable_by_ipip(s, b, ports))
+		fault(f, s, b, "forward: ipip delivers packets unchanged, so the backend's port must be one of the listen "
+		      "ports (%s); write %s", ports->list, endpoint_format(&better, text));
+	if (lacks_check_port(s, b, ports))
+		fault(f, s, b, "the check has no port to connect to; give the backend a port, such as %s, "
+		      "or the check one (health: port)", endpoint_format(&better, text));
+}
+
+static void validate_backend(const struct service *s, const struct backend *b, const struct ports *ports,
+			     struct faults *f)
+{
+	const char *what = unfit(&b->at.addr);
+	char text[ENDPOINT_TEXT];
+
+	if (what)
+		fault(f, s, b, "backend %s is %s; give the address of a server", endpoint_format(&b->at, text), what);
+	if (b->weight > WEIGHT_MAX)
+		fault(f, s, b, "weight %u is too large; the greatest weight is %u", b->weight, WEIGHT_MAX);
+	validate_port(s, b, ports, f);
+}
+
+static int by_endpoint(const void *a, const void *b)
+{
+	const struct backend *left = *(const struct backend *const *)a, *right = *(const struct backend *const *)b;
+	int order = endpoint_compare(&left->at, &right->at);
+
+	return order ? order : (left > right) - (left < right);
+}
+
+static void validate_unique(const struct service *s, struct faults *f)
+{
+	_cleanup_free_ const struct backend **sorted = calloc(s->n_backends + 1, sizeof(*sorted));
+	char text[ENDPOINT_TEXT];
+
+	if (!sorted) {
+		fault(f, s, NULL, "out of memory while checking %zu backends; free some", s->n_backends);
+		return;
+	}
+	for (size_t i = 0; i < s->n_backends; i++)
+		sorted[i] = &s->backends[i];
+	qsort(sorted, s->n_backends, sizeof(*sorted), by_endpoint);
+	for (size_t i = 1; i < s->n_backends; i++)
+		if (!endpoint_compare(&sorted[i - 1]->at, &sorted[i]->at))
+			fault(f, s, sorted[i], "backend %s is in this service twice; delete one of the two",
+			      endpoint_format(&sorted[i]->at, text));
+}
+
+static void validate_service(const struct service *s, struct ports *ports, struct faults *f)
+{
+	if (!name_is_fine(name_of(s)))
+		fault(f, s, NULL, "a service's name has 1 to %d letters, digits, '.', '_' or '-' and starts with a letter "
+		      "or digit; rename the service", SERVICE_NAME_MAX);
+	validate_listens(s, f);
+	validate_choices(s, f);
+	validate_check(s, f);
+	ports_collect(ports, s);
+	for (size_t i = 0; i < s->n_backends; i++)
+		validate_backend(s, &s->backends[i], ports, f);
+	validate_unique(s, f);
+}
+
+/* ---- services together ---- */
+
+static int by_name(const void *a, const void *b)
+{
+	const struct service *left = *(const struct service *const *)a, *right = *(const struct service *const *)b;
+	int order = strcmp(name_of(left), name_of(right));
+
+	return order ? order : (left > right) - (left < right);
+}
+
+static int validate_names(const struct config *c, struct faults *f)
+{
+	_cleanup_free_ const struct service **sorted = calloc(c->n_services + 1, sizeof(*sorted));
+
+	if (!sorted)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->n_services; i++)
+		sorted[i] = &c->services[i];
+	qsort(sorted, c->n_services, sizeof(*sorted), by_name);
+	for (size_t i = 1; i < c->n_services; i++)
+		if (*name_of(sorted[i]) && !strcmp(name_of(sorted[i - 1]), name_of(sorted[i])))
+			fault(f, sorted[i], NULL, "another service has the same name; rename one of the two");
+	return 0;
+}
+
+unsigned config_validate(const struct config *c, config_fault_fn report, void *arg)
+{
+	_cleanup_(listeners_clear) struct listeners all = {};
+	_cleanup_free_ struct ports *ports = malloc(sizeof(*ports));
+	struct faults f = { .report = report, .arg = arg };
+
+	if (!ports || listeners_collect(c, &all) || validate_names(c, &f)) {
+		fault(&f, NULL, NULL, "out of memory while checking the configuration; free some");
+		return f.n;
+	}
+	for (size_t i = 0; i < c->n_services; i++)
+		validate_service(&c->services[i], ports, &f);
+	validate_listeners(c, &all, &f);
+	validate_circles(c, &all, &f);
+	return f.n;
+}
