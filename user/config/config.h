@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* YAML to model: reads a configuration and says everything that is wrong with it, each fault with its line. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "model/model.h"
+
+/* One "FILE:LINE: what is wrong and what would be right" (or "FILE: ..." where no line is to blame), without newline. */
+typedef void (*config_error_fn)(void *arg, const char *sentence);
+
+/*
+ * Parses the len bytes at text; name is what errors call it. On success *out is a normalised, validated config.
+ * 0, -EINVAL (report was called at least once), -ENOMEM. *out is untouched on failure.
+ */
+int config_parse(const char *name, const char *text, size_t len, config_error_fn report, void *arg, struct config **out);
+
+/* The same from a file; a file that cannot be read is reported too (and its errno returned). */
+int config_load(const char *path, config_error_fn report, void *arg, struct config **out);
+
+#endif
