@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the programs in the kernel and the daemon: what each map holds, the limits,
+ * the reasons for a drop. Included by both sides; the kernel's includes vmlinux.h before it, the
+ * daemon's <linux/types.h> (below).
+ *
+ * Every structure has its padding written out and its size asserted. A change to any of them, or to
+ * a map's type, raises SHUNT_ABI_VERSION: a daemon that finds pins of another version refuses them.
+ *
+ * The way of a packet through the maps:
+ *
+ *   filter[address]? -> listeners{address, port, proto} -> services[] -> slots[] -> members[] -> backends[]
+ *
+ * Units: addresses are 16 bytes in network order (IPv4 as ::ffff:a.b.c.d); ports and VLAN tags are in
+ * network order where the type says __be16; everything else is in host order.
+ */
+#ifndef SHUNT_ABI_H
+#define SHUNT_ABI_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+#define SHUNT_ABI_VERSION 1
+
+/* ---- addresses and listeners ---- */
+
+struct shunt_addr {
+	__be32 words[4];
+};
+_Static_assert(sizeof(struct shunt_addr) == 16, "abi");
+
+/* Key of `listeners`. port 0: every port. port 0 and proto 0: "this address is a service's" (for ICMP). */
+struct shunt_listener {
+	struct shunt_addr addr;
+	__be16 port;
+	__u8 proto; /* IPPROTO_TCP, IPPROTO_UDP, or 0 */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct shunt_listener) == 20, "abi");
+/* Value of `listeners`: __u32, an index into `services`; for the address mark (proto 0) any one of its services. */
+
+/*
+ * `filter`: one bit for each hash of a service's address, so that a packet for nobody's address is passed on
+ * without a hash-map lookup. A set bit promises nothing; a clear bit promises that no listener has the address.
+ * The daemon sets a bit before it adds a listener and clears it after it deleted the last.
+ */
+#define SHUNT_FILTER_BITS 16
+struct shunt_filter {
+	__u64 words[(1 << SHUNT_FILTER_BITS) / 64];
+};
+
+/* ---- services, slots, members, backends ---- */
+
+/*
+ * `table` places the service's slots and members in one word, so that one aligned 8-byte store moves it:
+ *   bits 0-5    log2 of the number of slots
+ *   bits 6-31   first slot / 64      (regions of slots start at multiples of 64)
+ *   bits 32-63  first member         (index into `members`)
+ */
+struct shunt_service {
+	__u64 table;
+	__u32 flags; /* SHUNT_SERVICE_* */
+	__u32 epoch; /* raised when a transition begins: what the flow cache holds from earlier ones is void */
+};
+_Static_assert(sizeof(struct shunt_service) == 16, "abi");
+#define SHUNT_SERVICE_USED 1u
+
+static inline __u64 shunt_table(__u32 first_slot, __u32 log2_slots, __u32 first_member)
+{
+	return (__u64)first_member << 32 | (first_slot & ~63u) | (log2_slots & 63);
+}
+static inline __u32 shunt_table_first_slot(__u64 table) { return (__u32)table & ~63u; }
+static inline __u32 shunt_table_mask(__u64 table) { return (1u << (table & 31)) - 1; }
+static inline __u32 shunt_table_first_member(__u64 table) { return table >> 32; }
+
+/*
+ * A slot: four numbers of members of the service (offsets from its first member), 16 bits each.
+ *   bits 0-15   current    owner for new flows
+ *   bits 16-31  anchor     owner for flows that nobody has noted; equal to current when nothing changes
+ *   bits 32-47  previous   in a transition: who was current before, if that still lives; else SHUNT_NONE. It is never
+ *                          chosen: it says that flows may have been noted for others even if current is anchor again
+ *   bits 48-63  runner-up  takes over, in the packet's path, while current's backend is not up
+ */
+#define SHUNT_NONE 0xffffu
+static inline __u64 shunt_slot(__u16 current, __u16 anchor, __u16 previous, __u16 runner_up)
+{
+	return (__u64)runner_up << 48 | (__u64)previous << 32 | (__u32)anchor << 16 | current;
+}
+static inline __u16 shunt_slot_current(__u64 slot) { return slot; }
+static inline __u16 shunt_slot_anchor(__u64 slot) { return slot >> 16; }
+static inline __u16 shunt_slot_previous(__u64 slot) { return slot >> 32; }
+static inline __u16 shunt_slot_runner_up(__u64 slot) { return slot >> 48; }
+/* Is every flow of the slot with current? */
+static inline int shunt_slot_steady(__u64 slot) { return (__u32)(slot >> 16) == (0xffff0000u | (__u16)slot); }
+
+/*
+ * The flow cache: who owns a flow in a slot that is not steady. Buckets of eight entries, one cache line;
+ * each entry is one aligned word, so that it is read and replaced at once, and a full bucket forgets what was seen
+ * longest ago. Empty: 0.
+ *   bits 0-31   tag     of the flow (shunt_flow_tag; never 0)
+ *   bits 32-47  member  number in its service
+ *   bits 48-63  seen    jiffies / 256, for comparing ages
+ */
+#define SHUNT_FLOW_WAYS 8
+#define SHUNT_FLOW_BUCKETS 32768 /* a power of two */
+struct shunt_flow_bucket {
+	__u64 ways[SHUNT_FLOW_WAYS];
+};
+_Static_assert(sizeof(struct shunt_flow_bucket) == 64, "abi");
+static inline __u64 shunt_flow_entry(__u32 tag, __u16 member, __u16 seen)
+{
+	return (__u64)seen << 48 | (__u64)member << 32 | tag;
+}
+static inline __u16 shunt_flow_member(__u64 entry) { return entry >> 32; }
+static inline __u16 shunt_flow_seen(__u64 entry) { return entry >> 48; }
+
+/* One backend of one service; its index counts its packets in `member_counters`. */
+struct shunt_member {
+	__u32 backend; /* index into `backends` */
+	__u32 flags; /* SHUNT_MEMBER_* */
+};
+_Static_assert(sizeof(struct shunt_member) == 8, "abi");
+#define SHUNT_MEMBER_USED 1u /* for the daemon: a place that is taken */
+
+/*
+ * A backend, shared by all services that have it: an address, whether it is up, and its next hop. One cache line.
+ * `flags`, the word of dmac and vlan, and the word of smac and mtu are each replaced by one aligned store.
+ */
+struct shunt_backend {
+	__u32 flags; /* SHUNT_BACKEND_* */
+	__u32 ifindex; /* interface of the next hop */
+	struct shunt_addr address; /* of the backend; destination of the tunnel */
+	__u8 dmac[6]; /* of the next hop */
+	__be16 vlan; /* TCI of the tag to push; 0: none */
+	__u8 smac[6]; /* of our interface */
+	__u16 mtu; /* of the way to the backend, bytes from the outer IP header on */
+	__be16 port; /* of the endpoint (0: none given); not used by ipip */
+	__u8 forward; /* SHUNT_FORWARD_* */
+	__u8 pad[21];
+};
+_Static_assert(sizeof(struct shunt_backend) == 64, "abi");
+#define SHUNT_BACKEND_USED (1u << 0)
+#define SHUNT_BACKEND_UP (1u << 1) /* may be chosen */
+#define SHUNT_BACKEND_NEXTHOP (1u << 2) /* dmac, smac, ifindex and mtu are valid */
+#define SHUNT_BACKEND_CHECKED (1u << 3) /* for the daemon: UP, or its absence, is the verdict of a check */
+#define SHUNT_FORWARD_IPIP 0
+
+/* What only the daemon reads: how it finds its own work again after a restart. */
+#define SHUNT_NAME_MAX 64
+struct shunt_service_info {
+	char name[SHUNT_NAME_MAX]; /* NUL-terminated */
+	__u64 retired_packets; /* of members that are gone: the service's total is this and its members' sum */
+	__u64 retired_bytes;
+	__u32 n_members; /* size of the region of members, used or not */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct shunt_service_info) == 88, "abi");
+
+struct shunt_meta {
+	__u32 abi_version;
+	__u32 pad;
+	__u64 secret; /* settings.secret: drawn once, so that a new program finds what the one before noted */
+};
+
+/* ---- settings: constants of a loaded program; a change loads it anew and swaps it in ---- */
+
+struct shunt_prefix {
+	struct shunt_addr addr; /* host bits are zero */
+	struct shunt_addr mask;
+};
+
+#define SHUNT_ALLOW_MAX 16
+struct shunt_settings {
+	__u64 seed; /* of the flow hash; all balancers of one address need the same */
+	__u64 secret; /* of the flow cache; this balancer's own */
+	__u32 features; /* SHUNT_FEATURE_* */
+	__u32 n_allow;
+	struct shunt_prefix source4; /* outer source: the prefix, its host bits from the flow's hash */
+	struct shunt_prefix source6;
+	struct shunt_prefix allow[SHUNT_ALLOW_MAX]; /* backend program: outer sources that it believes */
+	__u32 icmp_rate; /* ICMP errors a second, for each service on each CPU */
+	__u32 pad;
+};
+#define SHUNT_FEATURE_ANY_PORT (1u << 0) /* some service listens on every port */
+#define SHUNT_FEATURE_THEN_EDGE (1u << 1) /* backend program: what is no tunnel packet of ours goes on to the edge program */
+#define SHUNT_FEATURE_FRAGS (1u << 2) /* packets may be longer than their first buffer (jumbo frames; kernel 5.18) */
+
+/* ---- counters ---- */
+
+struct shunt_counter {
+	__u64 packets;
+	__u64 bytes; /* of the client's packet, from its IP header on, as its length field says */
+};
+
+/* What became of a packet: index into `verdicts`. X(NAME, "word", "sentence") */
+#define SHUNT_VERDICTS(X) \
+	X(EDGE_PASSED, "edge_passed", "not a service's: passed on untouched") \
+	X(EDGE_FORWARDED, "edge_forwarded", "sent to a backend") \
+	X(EDGE_ANSWERED, "edge_answered", "answered here: echo replies and ICMP errors") \
+	X(EDGE_DROPPED, "edge_dropped", "dropped by the edge program, for a reason in drops") \
+	X(BACKEND_PASSED, "backend_passed", "no tunnel packet of a service's: passed on untouched") \
+	X(BACKEND_DELIVERED, "backend_delivered", "taken out of the tunnel and given to this host") \
+	X(BACKEND_DROPPED, "backend_dropped", "dropped by the backend program, for a reason in drops")
+enum shunt_verdict {
+#define X(name, word, text) SHUNT_VERDICT_##name,
+	SHUNT_VERDICTS(X)
+#undef X
+	SHUNT_N_VERDICTS
+};
+
+/* Why a packet was dropped. Add at the end only: the numbers are in pinned maps. X(NAME, "word", "sentence") */
+#define SHUNT_REASONS(X) \
+	X(NONE, "none", "not dropped") \
+	X(MALFORMED, "malformed", "a header is cut short or its lengths contradict each other") \
+	X(FRAGMENT, "fragment", "a fragment: ports are only in the first, so it cannot be balanced") \
+	X(NO_BACKEND, "no_backend", "the service has no usable backend for this flow") \
+	X(NO_NEXTHOP, "no_nexthop", "the backend has no route or its neighbour does not answer") \
+	X(TTL_EXPIRED, "ttl_expired", "TTL or hop limit was used up, and the ICMP error was over its rate") \
+	X(TOO_BIG, "too_big", "does not fit the way to the backend, and the ICMP error was over its rate") \
+	X(NO_ROOM, "no_room", "the driver left no room in front of the packet for a header") \
+	X(TUNNEL_SOURCE, "tunnel_source", "a tunnel packet for a service from a source that is not allowed")
+enum shunt_reason {
+#define X(name, word, text) SHUNT_REASON_##name,
+	SHUNT_REASONS(X)
+#undef X
+	SHUNT_N_REASONS
+};
+
+/* Key of `drops` (per-CPU hash; value __u64). */
+struct shunt_drop {
+	__u32 ifindex;
+	__u32 reason;
+};
+
+/* ---- explain: what a program decided about one packet ---- */
+
+/*
+ * `shunt explain` runs the loaded program on a packet that carries this structure as XDP metadata (between
+ * data_meta and data). No driver puts metadata there before the program, so a packet from outside never has it.
+ * A traced packet is not counted anywhere.
+ */
+#define SHUNT_TRACE_MAGIC 0x73686e74u /* "shnt" */
+#define SHUNT_UNSET 0xffffffffu
+struct shunt_trace {
+	__u32 magic;
+	__u32 verdict; /* enum shunt_verdict */
+	__u32 reason; /* enum shunt_reason */
+	__u32 service; /* these four: SHUNT_UNSET when not reached */
+	__u32 slot; /* within the service's table */
+	__u32 member; /* index into `members` */
+	__u32 backend; /* index into `backends` */
+	__u32 flags; /* SHUNT_TRACE_* */
+};
+_Static_assert(sizeof(struct shunt_trace) == 32, "XDP metadata has 32 bytes at most on older kernels");
+#define SHUNT_TRACE_FAILED_OVER 1u /* current was not up, the runner-up took the packet */
+#define SHUNT_TRACE_ICMP_ERROR 2u /* the packet is an ICMP error about the flow, or was answered by one */
+#define SHUNT_TRACE_TRANSITION 4u /* the slot is in transition: an older flow may belong to its anchor */
+
+/* ---- hashes that both sides, and all balancers, must agree on ---- */
+
+#define SHUNT_K1 0x9e3779b97f4a7c15ull
+#define SHUNT_K2 0xc2b2ae3d27d4eb4full
+#define SHUNT_K3 0x165667b19e3779f9ull
+#define SHUNT_K4 0xd6e8feb86659fd93ull
+#define SHUNT_K5 0xa0761d6478bd642full
+
+/* The finaliser of MurmurHash3 (Austin Appleby, public domain). */
+static inline __u64 shunt_mix(__u64 x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdull;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ull;
+	return x ^ x >> 33;
+}
+
+/* Eight bytes of an address as they lie in memory, so that it is one load. */
+static inline __u64 shunt_addr_half(const struct shunt_addr *a, int half)
+{
+	__u64 word;
+
+	__builtin_memcpy(&word, &a->words[2 * half], sizeof(word));
+	return word;
+}
+
+/*
+ * Hash of a flow. Multilinear over five words (independent multiplications, so that they overlap in the
+ * processor), then mixed. Words are taken as they lie in memory: balancers of one address must have one byte order.
+ * client and service: addresses; cport, sport: ports in network order.
+ */
+static inline __u64 shunt_flow_hash(__u64 seed, const struct shunt_addr *client, const struct shunt_addr *service,
+				    __be16 cport, __be16 sport, __u8 proto)
+{
+	return shunt_mix(seed + shunt_addr_half(client, 0) * SHUNT_K1 + shunt_addr_half(client, 1) * SHUNT_K2 +
+			 shunt_addr_half(service, 0) * SHUNT_K3 + shunt_addr_half(service, 1) * SHUNT_K4 +
+			 ((__u64)proto << 32 | (__u32)cport << 16 | sport) * SHUNT_K5);
+}
+
+/* Number of the bit of an address in `filter`. */
+static inline __u32 shunt_filter_bit(const struct shunt_addr *a)
+{
+	return (shunt_addr_half(a, 0) * SHUNT_K1 + shunt_addr_half(a, 1) * SHUNT_K2) >> (64 - SHUNT_FILTER_BITS);
+}
+
+#endif

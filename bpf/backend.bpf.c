@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The backend program: takes packets for known services out of the tunnel (IPv4 or IPv6, inside either), so that a
+ * stock server which has the service's address on loopback answers the client directly.
+ *
+ * Only what comes from a source in settings.allow, and only packets of a listener's flow, or ICMP errors about one.
+ * Everything else is passed on untouched, to the edge program if this interface balances too. It does not put
+ * fragments together and changes nothing of the inner packet but its ECN mark.
+ */
+#include "vmlinux.h"
+#include "abi.h"
+#include "base.bpf.h"
+#include "maps.bpf.h"
+#include "sum.bpf.h"
+#include "parse.bpf.h"
+#include "flow.bpf.h"
+#include "decap.bpf.h"
+#include "count.bpf.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline int pass(struct xdp_md *ctx, const struct shunt_trace *t)
+{
+	int action = count_other(ctx, t, SHUNT_VERDICT_BACKEND_PASSED, XDP_PASS);
+
+	if (feature(SHUNT_FEATURE_THEN_EDGE))
+		bpf_tail_call(ctx, &programs, PROGRAM_EDGE); /* returns only if there is none */
+	return action;
+}
+
+static __always_inline int drop(struct xdp_md *ctx, const struct shunt_trace *t, enum shunt_reason reason)
+{
+	return count_dropped(ctx, t, SHUNT_VERDICT_BACKEND_DROPPED, reason);
+}
+
+static __always_inline int deliver(struct xdp_md *ctx, const struct packet *outer, const struct packet *inner,
+				   const struct shunt_trace *t)
+{
+	if (!decapsulate(ctx, outer, inner))
+		return drop(ctx, t, SHUNT_REASON_NO_ROOM);
+	return count_other(ctx, t, SHUNT_VERDICT_BACKEND_DELIVERED, XDP_PASS);
+}
+
+/* The service whose flow the tunnel packet carries, or NULL. */
+static __always_inline __u32 *inner_service(struct xdp_md *ctx, struct packet *outer, struct packet *inner,
+					    enum kind *kind)
+{
+	void *end = packet_end(ctx);
+	struct flow f = {};
+
+	if (!parse_ip(outer, end, frame_length(ctx) - outer->link) || !find_inner(outer, end, inner))
+		return NULL;
+	if (!read_destination(inner, end, &f.service.addr) || !filter_has(&f.service.addr))
+		return NULL;
+	*kind = classify(inner, end, outer->length - outer->header, &f);
+	return *kind == KIND_FLOW || *kind == KIND_ICMP_ERROR ? find_service(&f) : NULL;
+}
+
+SEC("xdp")
+int shunt_backend(struct xdp_md *ctx)
+{
+	struct shunt_trace t = TRACE_START;
+	struct packet outer = {}, inner = {};
+	struct shunt_addr source;
+	enum kind kind = KIND_OTHER;
+	__u32 *service;
+
+	if (!parse_link(ctx, &outer))
+		return pass(ctx, &t);
+	service = inner_service(ctx, &outer, &inner, &kind);
+	if (!service)
+		return pass(ctx, &t);
+	t.service = *service;
+	if (kind == KIND_ICMP_ERROR)
+		t.flags = SHUNT_TRACE_ICMP_ERROR;
+	if (!read_source(&outer, packet_end(ctx), &source) || !is_allowed(&source))
+		return drop(ctx, &t, SHUNT_REASON_TUNNEL_SOURCE);
+	return deliver(ctx, &outer, &inner, &t);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, declared once. The daemon sets max_entries from the configuration's `limits` before it loads, and
+ * pins each under the map's own name. Arrays that the daemon writes in place are mappable.
+ */
+#ifndef SHUNT_MAPS_BPF_H
+#define SHUNT_MAPS_BPF_H
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct shunt_listener);
+	__type(value, __u32);
+	__uint(max_entries, 16384);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_filter);
+	__uint(max_entries, 1);
+} filter SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_service);
+	__uint(max_entries, 4096);
+} services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << 21);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_member);
+	__uint(max_entries, 65536);
+} members SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_backend);
+	__uint(max_entries, 65536);
+} backends SEC(".maps");
+
+/* the flow cache */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_flow_bucket);
+	__uint(max_entries, SHUNT_FLOW_BUCKETS);
+} flows SEC(".maps");
+
+/* as many entries as `members` */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct shunt_counter);
+	__uint(max_entries, 65536);
+} member_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, SHUNT_N_VERDICTS);
+} verdicts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__type(key, struct shunt_drop);
+	__type(value, __u64);
+	__uint(max_entries, 4096);
+} drops SEC(".maps");
+
+/* Token bucket of ICMP errors, for each service on each CPU. */
+struct icmp_bucket {
+	__u64 filled_ns; /* bpf_ktime_get_ns() up to which tokens were given */
+	__u64 tokens;
+};
+/* as many entries as `services` */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct icmp_bucket);
+	__uint(max_entries, 4096);
+} icmp_buckets SEC(".maps");
+
+/* PROGRAM_EDGE: where the backend program goes on with SHUNT_FEATURE_THEN_EDGE. */
+#define PROGRAM_EDGE 0
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} programs SEC(".maps");
+
+/* The last two are the daemon's own notes, kept here so that they live as long as what they are about. */
+
+/* as many entries as `services` */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct shunt_service_info);
+	__uint(max_entries, 4096);
+} service_info SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct shunt_meta);
+	__uint(max_entries, 1);
+} meta SEC(".maps");
+
+#endif
