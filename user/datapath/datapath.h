@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The loaded programs and their maps. The only room that knows libbpf. All of it is pinned: closing a datapath, or
+ * dying, leaves forwarding as it is, and the next dp_open adopts it: maps are taken up with what is in them, programs
+ * are loaded anew and swapped in by updating the pinned links, so that no packet is lost.
+ *
+ * Errors are logged here, with the place and the remedy, and returned as -errno.
+ */
+#ifndef DATAPATH_DATAPATH_H
+#define DATAPATH_DATAPATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../bpf/abi.h"
+#include "model/model.h"
+
+struct datapath;
+
+/*
+ * Mounts bpffs where the pins need it, loads or adopts. Sizes of the maps come from c->limits; pins of other sizes or
+ * another SHUNT_ABI_VERSION are refused with a sentence. Nothing is attached yet. adopted: there were pins.
+ */
+int dp_open(const struct config *c, struct datapath **out, bool *adopted);
+void dp_close(struct datapath *dp); /* leaves everything in place */
+static inline void dp_closep(struct datapath **dp) { dp_close(*dp); }
+int dp_unload(const char *pins); /* detaches and removes everything that is pinned there; fine if there is nothing */
+
+/*
+ * Makes settings (edge, backend, features) and attachments equal to c: loads programs anew if settings changed and
+ * swaps them in, attaches new interfaces, detaches others. An interface that does not exist is logged, shown by
+ * dp_interface, and tried again at the next call. any_port: some service listens on every port.
+ *
+ * Interfaces get settings that go with it, and their old ones back when they are not needed any more or at
+ * dp_unload: an edge interface in generic mode has GRO off (also what is below a VLAN, bond or bridge), because
+ * packets put together would be longer than the MTU; with backend.loopback a backend interface has arp_ignore 1 and
+ * arp_announce 2, so that the backend is silent about the services' addresses. What was changed is noted in the
+ * pinned map `notes`, and so are the addresses put on lo.
+ */
+int dp_configure(struct datapath *dp, const struct config *c, bool any_port);
+
+struct dp_interface {
+	char name[IFNAMSIZ];
+	int ifindex; /* 0: there is no such interface */
+	unsigned roles;
+	enum xdp_mode mode; /* NATIVE or GENERIC; AUTO: not attached */
+	char problem[160]; /* why it is not attached, or what to look after; "": fine */
+};
+size_t dp_interfaces(const struct datapath *dp, const struct dp_interface **out);
+
+const struct limits *dp_limits(const struct datapath *dp); /* of the maps that are loaded */
+
+/* The loaded program of a role, to be run by itself (a bench, a test); the descriptor stays ours. -ENODEV: none is loaded. */
+int dp_program_fd(const struct datapath *dp, enum role role);
+
+/* The mapped arrays, [limits.x] each. One writer. Words of 8 bytes are replaced with dp_store. */
+struct shunt_service *dp_services(struct datapath *dp);
+__u64 *dp_slots(struct datapath *dp);
+struct shunt_member *dp_members(struct datapath *dp);
+struct shunt_backend *dp_backends(struct datapath *dp);
+static inline void dp_store(__u64 *word, __u64 value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+
+/* listeners, and with them the filter and the address marks */
+int dp_listener_set(struct datapath *dp, const struct listen *l, uint32_t service);
+int dp_listener_delete(struct datapath *dp, const struct listen *l);
+/* Calls fn for each listener in the kernel (not for address marks); a non-zero return ends the walk and is returned. */
+int dp_listener_each(struct datapath *dp, int (*fn)(void *arg, const struct listen *l, uint32_t service), void *arg);
+
+int dp_service_info_set(struct datapath *dp, uint32_t service, const struct shunt_service_info *info);
+int dp_service_info_get(struct datapath *dp, uint32_t service, struct shunt_service_info *out);
+
+/*
+ * Returns when no program runs any more that began before the call, so that what was taken out can be used again.
+ * About 10 ms, by membarrier, or by a change to a map of maps where that is refused (CPUs without ticks).
+ */
+void dp_grace(void);
+
+/* ---- counters ---- */
+
+/* Sums over CPUs, members [first, first + n) into out. */
+int dp_member_counters(struct datapath *dp, uint32_t first, uint32_t n, struct shunt_counter *out);
+int dp_member_counters_clear(struct datapath *dp, uint32_t member);
+int dp_verdicts(struct datapath *dp, uint64_t out[SHUNT_N_VERDICTS]);
+
+struct dp_drop {
+	uint32_t ifindex;
+	char ifname[IFNAMSIZ]; /* "" when the interface is gone */
+	enum shunt_reason reason;
+	uint64_t packets;
+};
+int dp_drops(struct datapath *dp, struct dp_drop **out, size_t *n); /* free(*out); sorted by ifindex, reason */
+
+/* ---- explain ---- */
+
+struct dp_question {
+	struct endpoint src, dst; /* one family */
+	uint8_t proto;
+	bool syn; /* TCP: a first packet, else an established one */
+	uint32_t ifindex; /* where it arrives; 0: the first edge interface */
+	uint16_t length; /* of the IP packet, bytes; 0: the shortest */
+};
+struct dp_answer {
+	struct shunt_trace trace;
+	int xdp; /* XDP_PASS, XDP_DROP, XDP_TX, XDP_REDIRECT */
+	uint8_t packet[2048]; /* as it leaves */
+	size_t len;
+};
+/* -EOPNOTSUPP: the kernel cannot (before 5.14); -ENODEV: no edge program is loaded */
+int dp_explain(struct datapath *dp, const struct dp_question *q, struct dp_answer *a);
+
+/* ---- addresses on loopback (backend.loopback) ---- */
+
+/*
+ * Makes the addresses that we put on lo equal to this list (those of others are left alone). Survives restarts.
+ * The host does not take them as sources of its own: IPv4 has host scope, IPv6 no preferred lifetime. Call
+ * dp_configure before, which makes the interfaces silent about them.
+ */
+int dp_loopback(struct datapath *dp, const struct addr *addrs, size_t n);
+
+/* What the running kernel lacks, and what that costs; one sentence each, NULL-terminated. */
+const char *const *dp_lacks(const struct datapath *dp);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the files of this room share. */
+#ifndef DATAPATH_INTERNAL_H
+#define DATAPATH_INTERNAL_H
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/clean.h"
+#include "base/log.h"
+#include "datapath/datapath.h"
+
+/* ---- maps ---- */
+
+/* Every pinned map: its name in bpf/maps.bpf.h, and the limit that sizes it (NULL: as declared). */
+#define DP_MAPS(X) \
+	X(LISTENERS, listeners) \
+	X(FILTER, filter) \
+	X(SERVICES, services) \
+	X(SLOTS, slots) \
+	X(MEMBERS, members) \
+	X(BACKENDS, backends) \
+	X(FLOWS, flows) \
+	X(MEMBER_COUNTERS, member_counters) \
+	X(VERDICTS, verdicts) \
+	X(DROPS, drops) \
+	X(ICMP_BUCKETS, icmp_buckets) \
+	X(SERVICE_INFO, service_info) \
+	X(META, meta)
+enum dp_map {
+#define X(id, name) MAP_##id,
+	DP_MAPS(X)
+#undef X
+	N_MAPS
+};
+extern const char *const dp_map_names[N_MAPS];
+
+/* The largest packet buffer of one page with XDP's room in it; beyond, the program must know fragments. */
+#define MTU_WITHOUT_FRAGS 3400
+
+#define PIN_PATH 256
+
+/* ---- programs ---- */
+
+/* The variants: the role of an interface chooses one. BOTH is the backend program that goes on to the edge program. */
+enum variant { VARIANT_EDGE, VARIANT_BACKEND, VARIANT_BOTH, N_VARIANTS };
+
+struct program {
+	int fd; /* -1: not loaded */
+	uint32_t id;
+	struct shunt_settings settings; /* what it was loaded with */
+	char pin[32]; /* name of its prog array, if it has one */
+};
+
+/* ---- what the kernel can ---- */
+
+struct features {
+	bool xdp_link, xdp_frags, test_run_metadata, percpu_batch;
+};
+
+/* ---- interfaces ---- */
+
+struct attachment {
+	int link; /* -1: not attached */
+	enum variant variant;
+	enum xdp_mode wanted; /* as configured when it was attached by this process */
+	bool adopted; /* attached by a process before this one */
+};
+
+/* ---- listeners: a copy of the map, sorted by listen_compare ---- */
+
+struct listener {
+	struct listen at;
+	uint32_t service;
+};
+
+struct datapath {
+	char pins[PIN_PATH];
+	int lock; /* the directory of the pins, flock()ed: one daemon for one set of pins */
+	bool adopted;
+	uint64_t secret; /* of the flow cache */
+	int maps[N_MAPS];
+	int notes; /* see notes.c */
+	bool host_warned; /* that the host's settings could not be changed */
+	struct limits limits;
+	void *mapped[N_MAPS]; /* NULL: not mappable */
+	size_t mapped_size[N_MAPS];
+
+	struct features has;
+	const char *lacks[5];
+
+	struct program programs[N_VARIANTS];
+
+	struct dp_interface *interfaces; /* these two: in step, n_interfaces each */
+	struct attachment *attachments;
+	size_t n_interfaces;
+
+	struct listener *listeners;
+	size_t n_listeners, room_listeners;
+	uint32_t *filter_users; /* addresses for each bit */
+
+	int n_cpus; /* possible ones: values in a per-CPU lookup */
+};
+
+/* pins.c */
+int pins_prepare(const char *pins); /* bpffs is mounted and the directory exists */
+int pins_lock(const char *pins); /* a descriptor to hold, or -EBUSY: another shuntd has them */
+bool pins_on_bpffs(const char *path); /* it exists and lies there */
+bool pins_are_ours(const char *pins);
+int pin_path(const char *pins, const char *name, char out[PIN_PATH]);
+int pin_get(const char *pins, const char *name); /* a descriptor, or -errno */
+int pin_remove(const char *pins, const char *name); /* fine if it is not there */
+void link_pin_name(const char *ifname, char out[IFNAMSIZ + 8]);
+void link_pin_ifname(const char *pin, char out[IFNAMSIZ]);
+/* Calls fn for each name in the directory that begins with prefix; a non-zero return ends the walk and is returned. */
+int pins_each(const char *pins, const char *prefix, int (*fn)(void *arg, const char *pins, const char *name),
+	      void *arg);
+
+/* load.c */
+void load_quiet_libbpf(void); /* libbpf's log becomes debug messages */
+int maps_open(struct datapath *dp); /* creates or adopts, with dp->limits */
+void maps_close(struct datapath *dp);
+
+/* program.c */
+enum variant variant_of(unsigned roles);
+unsigned variants_needed(const struct config *c); /* bits */
+/*
+ * Loads the needed variants whose settings differ from what is loaded into fresh[]; the others have fd -1 there.
+ * On failure nothing is changed.
+ */
+int programs_load(struct datapath *dp, const struct config *c, bool any_port, struct program fresh[N_VARIANTS]);
+/* Puts fresh into use; what it replaces, or what is not needed, comes back in it, to be closed when no link runs it. */
+void programs_swap(struct datapath *dp, unsigned needed, struct program fresh[N_VARIANTS]);
+void programs_close(struct program p[N_VARIANTS]);
+void programs_remove_old_pins(struct datapath *dp);
+
+/* attach.c */
+/* *all_moved: no link runs an old program any more. */
+int interfaces_configure(struct datapath *dp, const struct config *c, bool *all_moved);
+void interfaces_close(struct datapath *dp);
+void links_remove(const char *pins); /* detaches every pinned link */
+
+/* notes.c: what must be undone one day */
+enum note_kind { NOTE_GRO, NOTE_ARP_IGNORE, NOTE_ARP_ANNOUNCE, N_NOTE_SETTINGS, NOTE_ADDRESS = N_NOTE_SETTINGS };
+struct note {
+	uint32_t kind;
+	char name[IFNAMSIZ]; /* of the interface, filled up with zeroes; "" for an address */
+	struct addr addr;
+};
+int notes_open(const char *pins, bool create); /* a descriptor, or -errno (-ENOENT: there are none) */
+int note_write(int notes, const struct note *n, uint32_t value); /* one that is there keeps its value */
+bool note_exists(int notes, const struct note *n);
+void note_delete(int notes, const struct note *n);
+/* fn may delete the note that it gets */
+void notes_each(int notes, void (*fn)(void *arg, int notes, const struct note *n, uint32_t value), void *arg);
+
+/* host.c: settings of interfaces */
+void host_configure(struct datapath *dp, bool loopback);
+void host_restore(int notes);
+
+/* loopback.c */
+void loopback_remove(int notes); /* every address that we put on lo */
+
+/* listeners.c */
+int listeners_adopt(struct datapath *dp);
+void listeners_close(struct datapath *dp);
+
+/* lacks.c */
+void features_probe(struct datapath *dp);
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Listeners, and what the programs need to find them quickly: a bit of the filter and a mark for each address. The
+ * kernel's map is the truth; the sorted copy here tells which listeners share an address.
+ *
+ * Order of stores, so that a packet never misses its listener: bit, mark, listener; and the other way round.
+ */
+#include "datapath/internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+static struct shunt_addr kernel_addr(const struct addr *a)
+{
+	struct shunt_addr k;
+
+	memcpy(&k, a->b, sizeof(k));
+	return k;
+}
+
+static struct shunt_listener listener_key(const struct listen *l)
+{
+	return (struct shunt_listener){ .addr = kernel_addr(&l->addr), .port = htons(l->port), .proto = l->proto };
+}
+
+static struct shunt_listener mark_key(const struct addr *a)
+{
+	return (struct shunt_listener){ .addr = kernel_addr(a) };
+}
+
+static bool is_mark(const struct shunt_listener *k)
+{
+	return !k->proto;
+}
+
+/* ---- the filter ---- */
+
+static uint32_t bit_of(const struct addr *a)
+{
+	const struct shunt_addr k = kernel_addr(a);
+
+	return shunt_filter_bit(&k);
+}
+
+static __u64 *filter_word(struct datapath *dp, uint32_t bit)
+{
+	struct shunt_filter *f = dp->mapped[MAP_FILTER];
+
+	return &f->words[bit / 64];
+}
+
+static void filter_take(struct datapath *dp, const struct addr *a)
+{
+	uint32_t bit = bit_of(a);
+	__u64 *word = filter_word(dp, bit);
+
+	dp->filter_users[bit]++;
+	dp_store(word, *word | 1ull << bit % 64);
+}
+
+static void filter_drop(struct datapath *dp, const struct addr *a)
+{
+	uint32_t bit = bit_of(a);
+	__u64 *word = filter_word(dp, bit);
+
+	if (!--dp->filter_users[bit])
+		dp_store(word, *word & ~(1ull << bit % 64));
+}
+
+/* ---- the copy ---- */
+
+/* The place of l, or where it would be; *there says which. */
+static size_t place(const struct datapath *dp, const struct listen *l, bool *there)
+{
+	size_t low = 0, high = dp->n_listeners;
+
+	*there = false;
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		int order = listen_compare(&dp->listeners[mid].at, l);
+
+		if (!order) {
+			*there = true;
+			return mid;
+		}
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static bool same_addr(const struct datapath *dp, size_t i, const struct addr *a)
+{
+	return i < dp->n_listeners && !addr_compare(&dp->listeners[i].at.addr, a);
+}
+
+/* A listener with this address next to place i of the copy, i itself left out; NULL: none. */
+static const struct listener *neighbour(const struct datapath *dp, size_t i, const struct addr *a)
+{
+	if (i && same_addr(dp, i - 1, a))
+		return &dp->listeners[i - 1];
+	return same_addr(dp, i + 1, a) ? &dp->listeners[i + 1] : NULL;
+}
+
+static int make_room(struct datapath *dp)
+{
+	size_t room = dp->room_listeners ? 2 * dp->room_listeners : 64;
+	struct listener *more;
+
+	if (dp->n_listeners < dp->room_listeners)
+		return 0;
+	more = reallocarray(dp->listeners, room, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	dp->listeners = more;
+	dp->room_listeners = room;
+	return 0;
+}
+
+static void insert(struct datapath *dp, size_t i, const struct listen *l, uint32_t service)
+{
+	memmove(&dp->listeners[i + 1], &dp->listeners[i], (dp->n_listeners - i) * sizeof(*dp->listeners));
+	dp->listeners[i] = (struct listener){ *l, service };
+	dp->n_listeners++;
+}
+
+static void take_out(struct datapath *dp, size_t i)
+{
+	dp->n_listeners--;
+	memmove(&dp->listeners[i], &dp->listeners[i + 1], (dp->n_listeners - i) * sizeof(*dp->listeners));
+}
+
+/* ---- the kernel's map ---- */
+
+static int put(const struct datapath *dp, const struct shunt_listener *k, uint32_t service)
+{
+	return bpf_map_update_elem(dp->maps[MAP_LISTENERS], k, &service, BPF_ANY) ? -errno : 0;
+}
+
+static int drop(const struct datapath *dp, const struct shunt_listener *k)
+{
+	return bpf_map_delete_elem(dp->maps[MAP_LISTENERS], k) && errno != ENOENT ? -errno : 0;
+}
+
+static int say(const struct listen *l, int err)
+{
+	char text[LISTEN_TEXT];
+
+	return err_r(err, "cannot change listener %s: %s%s", listen_format(l, text), strerror(-err),
+		     err == -E2BIG ? " (limits.listeners is reached)" : "");
+}
+
+/* The mark's service is gone, or speaks of another: take that of a listener that stays. */
+static int repair_mark(struct datapath *dp, const struct addr *a, uint32_t gone, uint32_t service)
+{
+	const struct shunt_listener key = mark_key(a);
+	uint32_t now;
+
+	if (!bpf_map_lookup_elem(dp->maps[MAP_LISTENERS], &key, &now) && now != gone)
+		return 0;
+	return put(dp, &key, service);
+}
+
+static int add(struct datapath *dp, size_t i, const struct listen *l, uint32_t service)
+{
+	const struct shunt_listener key = listener_key(l), mark = mark_key(&l->addr);
+	bool first = !same_addr(dp, i, &l->addr) && !(i && same_addr(dp, i - 1, &l->addr));
+	int err;
+
+	err = make_room(dp);
+	if (err)
+		return err;
+	if (first) {
+		filter_take(dp, &l->addr);
+		err = put(dp, &mark, service);
+	}
+	if (!err)
+		err = put(dp, &key, service);
+	if (!err) {
+		insert(dp, i, l, service);
+	} else if (first) {
+		drop(dp, &mark);
+		filter_drop(dp, &l->addr);
+	}
+	return err;
+}
+
+static int change(struct datapath *dp, size_t i, uint32_t service)
+{
+	struct listener *at = &dp->listeners[i];
+	const struct shunt_listener key = listener_key(&at->at);
+	uint32_t gone = at->service;
+	int err;
+
+	if (gone == service)
+		return 0;
+	err = put(dp, &key, service);
+	if (err)
+		return err;
+	at->service = service;
+	return repair_mark(dp, &at->at.addr, gone, service);
+}
+
+int dp_listener_set(struct datapath *dp, const struct listen *l, uint32_t service)
+{
+	bool there;
+	size_t i = place(dp, l, &there);
+	int err = there ? change(dp, i, service) : add(dp, i, l, service);
+
+	return err ? say(l, err) : 0;
+}
+
+int dp_listener_delete(struct datapath *dp, const struct listen *l)
+{
+	const struct shunt_listener key = listener_key(l), mark = mark_key(&l->addr);
+	const struct listener *other;
+	bool there;
+	size_t i = place(dp, l, &there);
+	int err;
+
+	if (!there)
+		return -ENOENT;
+	err = drop(dp, &key);
+	if (err)
+		return say(l, err);
+	other = neighbour(dp, i, &l->addr);
+	err = other ? repair_mark(dp, &l->addr, dp->listeners[i].service, other->service) : drop(dp, &mark);
+	take_out(dp, i);
+	if (!other && !err)
+		filter_drop(dp, &l->addr);
+	return err ? say(l, err) : 0;
+}
+
+int dp_listener_each(struct datapath *dp, int (*fn)(void *arg, const struct listen *l, uint32_t service), void *arg)
+{
+	size_t n = dp->n_listeners;
+	_cleanup_free_ struct listener *copy = calloc(n + 1, sizeof(*copy)); /* fn may change the listeners */
+	int err = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	if (n)
+		memcpy(copy, dp->listeners, n * sizeof(*copy));
+	for (size_t i = 0; i < n && !err; i++)
+		err = fn(arg, &copy[i].at, copy[i].service);
+	return err;
+}
+
+/* ---- adoption ---- */
+
+static int by_listen(const void *a, const void *b)
+{
+	const struct listener *x = a, *y = b;
+
+	return listen_compare(&x->at, &y->at);
+}
+
+static int read_one(struct datapath *dp, const struct shunt_listener *k)
+{
+	struct listener *l;
+	uint32_t service;
+	int err;
+
+	if (is_mark(k) || bpf_map_lookup_elem(dp->maps[MAP_LISTENERS], k, &service))
+		return 0;
+	err = make_room(dp);
+	if (err)
+		return err;
+	l = &dp->listeners[dp->n_listeners++];
+	*l = (struct listener){ .at = { .port = ntohs(k->port), .proto = k->proto }, .service = service };
+	memcpy(l->at.addr.b, &k->addr, sizeof(l->at.addr.b));
+	return 0;
+}
+
+/* Marks of addresses without a listener: left by a process that died between two stores. */
+static int remove_stray_mark(struct datapath *dp, const struct shunt_listener *k)
+{
+	struct listen any = {};
+	bool there;
+	size_t i;
+
+	if (!is_mark(k))
+		return 0;
+	memcpy(any.addr.b, &k->addr, sizeof(any.addr.b));
+	i = place(dp, &any, &there);
+	return same_addr(dp, i, &any.addr) ? 0 : drop(dp, k);
+}
+
+static int each_key(struct datapath *dp, int (*fn)(struct datapath *dp, const struct shunt_listener *k))
+{
+	struct shunt_listener key, next;
+	int end = bpf_map_get_next_key(dp->maps[MAP_LISTENERS], NULL, &next), err = 0;
+
+	while (!end && !err) {
+		key = next;
+		end = bpf_map_get_next_key(dp->maps[MAP_LISTENERS], &key, &next); /* before fn deletes key */
+		err = fn(dp, &key);
+	}
+	return err;
+}
+
+/* Whether some listener of the address at place i has this service. */
+static bool address_has(const struct datapath *dp, size_t i, uint32_t service)
+{
+	const struct addr *a = &dp->listeners[i].at.addr;
+
+	for (; same_addr(dp, i, a); i++)
+		if (dp->listeners[i].service == service)
+			return true;
+	return false;
+}
+
+static int repair_address(struct datapath *dp, size_t i)
+{
+	const struct shunt_listener key = mark_key(&dp->listeners[i].at.addr);
+	uint32_t service;
+
+	filter_take(dp, &dp->listeners[i].at.addr);
+	if (!bpf_map_lookup_elem(dp->maps[MAP_LISTENERS], &key, &service) && address_has(dp, i, service))
+		return 0;
+	return put(dp, &key, dp->listeners[i].service);
+}
+
+static void clear_unused_bits(struct datapath *dp)
+{
+	for (uint32_t bit = 0; bit < 1u << SHUNT_FILTER_BITS; bit++) {
+		__u64 *word = filter_word(dp, bit);
+
+		if (!dp->filter_users[bit] && *word & 1ull << bit % 64)
+			dp_store(word, *word & ~(1ull << bit % 64));
+	}
+}
+
+int listeners_adopt(struct datapath *dp)
+{
+	int err;
+
+	dp->filter_users = calloc(1u << SHUNT_FILTER_BITS, sizeof(*dp->filter_users));
+	if (!dp->filter_users)
+		return -ENOMEM;
+	err = each_key(dp, read_one);
+	if (err)
+		return err;
+	if (dp->n_listeners)
+		qsort(dp->listeners, dp->n_listeners, sizeof(*dp->listeners), by_listen);
+	for (size_t i = 0; i < dp->n_listeners && !err; i++)
+		if (!i || !same_addr(dp, i - 1, &dp->listeners[i].at.addr))
+			err = repair_address(dp, i);
+	if (!err)
+		err = each_key(dp, remove_stray_mark);
+	clear_unused_bits(dp);
+	return err;
+}
+
+void listeners_close(struct datapath *dp)
+{
+	free(dp->listeners);
+	free(dp->filter_users);
+}

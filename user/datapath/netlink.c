@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "datapath/netlink.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+#include <time.h>
+
+#define ANSWER (32 * 1024) /* what the kernel fills at most in one part of a dump */
+
+int nl_open(struct nl *nl)
+{
+	const int on = 1;
+
+	nl->seq = time(NULL);
+	nl->sock = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (!nl->sock)
+		return -errno;
+	if (mnl_socket_bind(nl->sock, 0, MNL_SOCKET_AUTOPID)) {
+		int err = -errno;
+
+		nl_close(nl);
+		return err;
+	}
+	/* lets a dump be filtered by what its header asks for; kernels that cannot give everything */
+	mnl_socket_setsockopt(nl->sock, NETLINK_GET_STRICT_CHK, (void *)&on, sizeof(on));
+	return 0;
+}
+
+void nl_close(struct nl *nl)
+{
+	if (nl->sock)
+		mnl_socket_close(nl->sock);
+	nl->sock = NULL;
+}
+
+struct nlmsghdr *nl_request(void *buf, uint16_t type, uint16_t flags, size_t extra, void *header)
+{
+	struct nlmsghdr *m = mnl_nlmsg_put_header(buf);
+	void **h = header;
+
+	m->nlmsg_type = type;
+	m->nlmsg_flags = NLM_F_REQUEST | flags;
+	*h = mnl_nlmsg_put_extra_header(m, extra);
+	return m;
+}
+
+/* Reads one part of the answer to m; parts of answers to requests given up before are skipped. */
+static int read_part(struct nl *nl, const struct nlmsghdr *m, mnl_cb_t fn, void *arg)
+{
+	char buf[ANSWER];
+	const struct nlmsghdr *first = (const void *)buf;
+	ssize_t len;
+
+	do {
+		len = mnl_socket_recvfrom(nl->sock, buf, sizeof(buf));
+		if (len < 0)
+			return -errno;
+	} while (!mnl_nlmsg_ok(first, len) || first->nlmsg_seq != m->nlmsg_seq);
+	len = mnl_cb_run(buf, len, m->nlmsg_seq, mnl_socket_get_portid(nl->sock), fn, arg);
+	return len < 0 ? -errno : len;
+}
+
+int nl_talk(struct nl *nl, struct nlmsghdr *m, mnl_cb_t fn, void *arg)
+{
+	bool several = m->nlmsg_flags & (NLM_F_DUMP | NLM_F_ACK); /* until a message that says: done */
+	int more;
+
+	m->nlmsg_seq = ++nl->seq;
+	if (mnl_socket_sendto(nl->sock, m, m->nlmsg_len) < 0)
+		return -errno;
+	do
+		more = read_part(nl, m, fn, arg);
+	while (several && more > MNL_CB_STOP);
+	return more < 0 ? more : 0;
+}
+
+struct table {
+	const struct nlattr **attr;
+	uint16_t max;
+};
+
+static int collect(const struct nlattr *attr, void *arg)
+{
+	const struct table *t = arg;
+
+	if (mnl_attr_get_type(attr) <= t->max)
+		t->attr[mnl_attr_get_type(attr)] = attr;
+	return MNL_CB_OK;
+}
+
+void nl_attributes(const struct nlmsghdr *m, size_t header, const struct nlattr **table, uint16_t max)
+{
+	struct table t = { table, max };
+
+	memset(table, 0, (max + 1) * sizeof(*table));
+	mnl_attr_parse(m, header, collect, &t);
+}
+
+void nl_nested(const struct nlattr *nest, const struct nlattr **table, uint16_t max)
+{
+	struct table t = { table, max };
+
+	memset(table, 0, (max + 1) * sizeof(*table));
+	if (nest)
+		mnl_attr_parse_nested(nest, collect, &t);
+}
+
+static uint32_t get_u32(const struct nlattr *attr)
+{
+	return attr && !mnl_attr_validate(attr, MNL_TYPE_U32) ? mnl_attr_get_u32(attr) : 0;
+}
+
+static void parse_vlan(const struct nlattr *info, struct nl_link *out)
+{
+	const struct nlattr *parts[IFLA_INFO_MAX + 1], *vlan[IFLA_VLAN_MAX + 1];
+
+	nl_nested(info, parts, IFLA_INFO_MAX);
+	if (!parts[IFLA_INFO_KIND] || strncmp(mnl_attr_get_payload(parts[IFLA_INFO_KIND]), "vlan", 5))
+		return;
+	nl_nested(parts[IFLA_INFO_DATA], vlan, IFLA_VLAN_MAX);
+	if (!vlan[IFLA_VLAN_ID])
+		return;
+	out->vlan = true;
+	out->vlan_id = mnl_attr_get_u16(vlan[IFLA_VLAN_ID]);
+	out->double_tagged = vlan[IFLA_VLAN_PROTOCOL] && mnl_attr_get_u16(vlan[IFLA_VLAN_PROTOCOL]) == htons(ETH_P_8021AD);
+}
+
+bool nl_link_parse(const struct nlmsghdr *m, struct nl_link *out)
+{
+	const struct ifinfomsg *h = mnl_nlmsg_get_payload(m);
+	const struct nlattr *attr[IFLA_MAX + 1];
+
+	if (mnl_nlmsg_get_payload_len(m) < sizeof(*h) || h->ifi_family != AF_UNSPEC)
+		return false; /* a bridge's ports are told twice */
+	nl_attributes(m, sizeof(*h), attr, IFLA_MAX);
+	memset(out, 0, sizeof(*out));
+	out->ifindex = h->ifi_index;
+	out->flags = h->ifi_flags;
+	out->ethernet = h->ifi_type == ARPHRD_ETHER;
+	out->mtu = get_u32(attr[IFLA_MTU]);
+	out->master = get_u32(attr[IFLA_MASTER]);
+	if (attr[IFLA_IFNAME])
+		strncpy(out->name, mnl_attr_get_payload(attr[IFLA_IFNAME]), IFNAMSIZ - 1);
+	if (attr[IFLA_ADDRESS] && mnl_attr_get_payload_len(attr[IFLA_ADDRESS]) == sizeof(out->mac))
+		memcpy(out->mac, mnl_attr_get_payload(attr[IFLA_ADDRESS]), sizeof(out->mac));
+	parse_vlan(attr[IFLA_LINKINFO], out);
+	if (out->vlan && !attr[IFLA_LINK_NETNSID])
+		out->below = get_u32(attr[IFLA_LINK]);
+	return true;
+}
+
+int nl_family(const struct addr *a)
+{
+	return addr_is4(a) ? AF_INET : AF_INET6;
+}
+
+void nl_put_addr(struct nlmsghdr *m, uint16_t type, const struct addr *a)
+{
+	if (addr_is4(a))
+		mnl_attr_put(m, type, 4, a->b + 12);
+	else
+		mnl_attr_put(m, type, 16, a->b);
+}
+
+bool nl_get_addr(const struct nlattr *attr, struct addr *out)
+{
+	uint32_t four;
+
+	switch (mnl_attr_get_payload_len(attr)) {
+	case 4:
+		memcpy(&four, mnl_attr_get_payload(attr), 4);
+		*out = addr_from4(four);
+		return true;
+	case 16:
+		memcpy(out->b, mnl_attr_get_payload(attr), 16);
+		return true;
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* rtnetlink by libmnl: requests that wait for their answer, and what we read of links. */
+#ifndef DATAPATH_NETLINK_H
+#define DATAPATH_NETLINK_H
+
+#include <libmnl/libmnl.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+struct nl {
+	struct mnl_socket *sock;
+	uint32_t seq;
+};
+
+struct nl_link {
+	uint32_t ifindex;
+	char name[IFNAMSIZ];
+	uint8_t mac[6]; /* zero where there is none of that length */
+	uint32_t mtu;
+	uint32_t flags; /* IFF_* */
+	bool ethernet, vlan, double_tagged; /* double_tagged: a VLAN device with 802.1ad tags */
+	uint16_t vlan_id;
+	uint32_t below; /* ifindex of the device that a VLAN device is on; 0: none, or in another namespace */
+	uint32_t master;
+};
+
+int nl_open(struct nl *nl);
+void nl_close(struct nl *nl); /* fine when it is not open */
+
+/* A request of this type in buf, with a zeroed header of `extra` bytes at *header. */
+struct nlmsghdr *nl_request(void *buf, uint16_t type, uint16_t flags, size_t extra, void *header);
+/* Sends m, calls fn (may be NULL) for each message of the answer, returns 0 or the kernel's error as -errno. */
+int nl_talk(struct nl *nl, struct nlmsghdr *m, mnl_cb_t fn, void *arg);
+
+/* The attributes of a message; those of a type above max are left out, the absent are NULL. */
+void nl_attributes(const struct nlmsghdr *m, size_t header, const struct nlattr **table, uint16_t max);
+void nl_nested(const struct nlattr *nest, const struct nlattr **table, uint16_t max);
+
+bool nl_link_parse(const struct nlmsghdr *m, struct nl_link *out);
+
+/* Addresses as attributes, in the family's own length; get returns false when the length is wrong. */
+int nl_family(const struct addr *a);
+void nl_put_addr(struct nlmsghdr *m, uint16_t type, const struct addr *a);
+bool nl_get_addr(const struct nlattr *attr, struct addr *out);
+
+#endif
