@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the files of this room share. */
+#ifndef RECONCILE_INTERNAL_H
+#define RECONCILE_INTERNAL_H
+
+#include "model/table.h"
+#include "reconcile/reconcile.h"
+#include "reconcile/space.h"
+
+struct live;
+
+/*
+ * A backend as the kernel knows it: one entry in `backends`, one check, one next hop, shared by all services that have
+ * the same endpoint, forwarding and check.
+ */
+struct node {
+	struct reconcile *r;
+	uint32_t id;
+	struct endpoint at;
+	enum forward forward;
+	struct check check; /* its port is resolved; CHECK_NONE: never checked */
+	bool adopted; /* from the maps: its check is not known yet, the first service that has it says */
+	unsigned refs;
+	enum state health; /* unknown, healthy, unhealthy */
+	bool reachable; /* its next hop is known (or was, to the daemon before) */
+	struct health_target *target;
+	struct nexthop_want *want;
+	struct node *twin; /* the next with the same endpoint and forwarding, and another check */
+	struct user {
+		struct live *service;
+		uint32_t place;
+	} *users;
+	size_t n_users, room_users;
+};
+
+/* A member of a service; its number ("place") is its offset in the service's region of `members`. */
+struct place {
+	struct node *node; /* NULL: free */
+	struct endpoint at;
+	uint32_t weight;
+	enum admin admin;
+	bool leaving; /* by the plan that is carried out: its flows end */
+	struct shunt_counter carried; /* counted at places that the region had before */
+};
+
+/* A service as it is in the kernel. */
+struct live {
+	char name[SHUNT_NAME_MAX];
+	uint32_t id;
+	const struct service *conf; /* in r->config; NULL: adopted and not yet wanted */
+	uint32_t first_slot, n_slots;
+	uint32_t first_member, n_places;
+	struct place *places; /* [n_places] */
+	struct table *table; /* NULL: adopted, not yet computed */
+	struct shunt_counter retired;
+	bool wanted; /* mark of an apply under way */
+	bool dirty;
+	struct live *next_dirty;
+	uint32_t moving; /* slots in transition: current and anchor differ */
+	uint64_t settles_ms; /* CLOCK_MONOTONIC at which the transition is over */
+	bool digest_valid; /* of the two below */
+	uint64_t fingerprint;
+	uint32_t *owned; /* [n_places] slots */
+};
+
+struct applied_listen {
+	struct listen listen;
+	uint32_t service;
+};
+
+struct reconcile {
+	struct event_base *base;
+	struct datapath *dp;
+	struct health *health;
+	struct nexthops *nexthops;
+	struct config *config;
+	struct live **services; /* sorted by name */
+	size_t n_services;
+	struct live **by_id; /* [limits.services] */
+	struct node **node_by_id; /* [limits.backends] */
+	void *nodes; /* tsearch tree by endpoint and forwarding; twins are chained */
+	struct applied_listen *listens; /* sorted */
+	size_t n_listens;
+	struct space service_ids, backend_ids, members, slot_units; /* slot_units: of SLOT_UNIT slots */
+	struct live *dirty, **dirty_tail;
+	struct event *work, *settle;
+	struct reconcile_stats stats;
+	const struct limits *limits; /* of the maps */
+};
+
+#define SLOT_UNIT 64
+#define TRANSITION_MS 300000 /* how long flows that are older than a change stay where they were */
+
+/* ---- node.c ---- */
+
+/*
+ * The node for an endpoint of a service; counts a reference. hint: the node that the member has now (NULL: none); it is
+ * kept if its check is the same, and hands its health on if it is not. -ENOSPC, -ENOMEM.
+ */
+int node_get(struct reconcile *r, const struct service *s, const struct endpoint *at, struct node *hint,
+	     struct node **out);
+void node_put(struct node *n); /* at the last reference the entry in the kernel is freed: call it after dp_grace */
+int node_use(struct node *n, struct live *service, uint32_t place); /* -ENOMEM */
+void node_unuse(struct node *n, const struct live *service, uint32_t place);
+int node_adopt(struct reconcile *r, uint32_t id, struct node **out); /* from the maps */
+void node_forget(struct node *n); /* frees it, leaves the kernel as it is */
+bool node_usable(const struct node *n);
+
+/* ---- live.c ---- */
+
+bool place_alive(const struct place *p);
+void live_free(struct live *l);
+void live_mark_dirty(struct live *l, struct reconcile *r);
+void live_unmark(struct live *l, struct reconcile *r);
+void live_work(evutil_socket_t fd, short what, void *arg); /* rewrites the slots of the first dirty service */
+/* The table follows who is alive, in at most so many members; returns in how many. The slots are not written. */
+unsigned live_follow(struct live *l, unsigned most);
+/*
+ * Writes the table into the slots from first_slot on (a new region, or the one it has). A slot whose owner changes and
+ * whose old owner lives is in transition from then on: anchor stays.
+ */
+void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot);
+void live_settle(evutil_socket_t fd, short what, void *arg); /* ends the transitions whose time is over */
+void live_digest(struct live *l);
+struct live *live_find(const struct reconcile *r, const char *name);
+int live_compare(const void *a, const void *b); /* of two struct live *, by name */
+
+/* ---- adopt.c ---- */
+int adopt(struct reconcile *r);
+
+/* ---- plan.c: one service, from what it is to what it shall be ---- */
+
+struct plan {
+	const struct service *want;
+	struct live *live; /* of the service now, or a new one */
+	bool fresh; /* live is new */
+	uint32_t *place; /* [want->n_backends] */
+	struct node **node; /* [want->n_backends] references */
+	struct table *table; /* NULL: live's is right */
+	uint32_t first_slot, n_slots, first_member, n_places;
+};
+
+/* What can be taken back once no packet sees it any more. */
+struct leftover {
+	struct live *live; /* a place of it ... */
+	uint32_t place;
+	struct node *node; /* reference to give back; NULL: none */
+	uint32_t member; /* index of the counters to retire; SHUNT_UNSET: none */
+	bool carry; /* ... that lives on elsewhere: its counts go with it */
+	uint32_t first_slot, n_slots, first_member, n_members; /* regions to release */
+};
+struct leftovers {
+	struct leftover *items;
+	size_t n, room;
+};
+
+/* Everything that can fail is done here: nothing in the kernel that a packet could see changes. -ENOSPC, -ENOMEM */
+int plan_make(struct reconcile *r, const struct service *want, struct plan *p);
+void plan_drop(struct reconcile *r, struct plan *p); /* a plan that is not carried out */
+int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left);
+int plan_remove(struct reconcile *r, struct live *l, struct leftovers *left); /* the service goes; its listeners are gone */
+void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits for the grace period */
+
+/* The members of a table for `want`, numbered by place. [n_places], free() it. alive as known. */
+struct table_member *plan_members(const struct service *want, const uint32_t *place, struct node *const *node,
+				  uint32_t n_places);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A service as it is in the kernel: its slots follow who of its backends may be chosen. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "reconcile/internal.h"
+
+int live_compare(const void *a, const void *b)
+{
+	return strcmp((*(struct live *const *)a)->name, (*(struct live *const *)b)->name);
+}
+
+struct live *live_find(const struct reconcile *r, const char *name)
+{
+	struct live key, *at = &key, **found;
+
+	if (strlen(name) >= sizeof(key.name))
+		return NULL;
+	strcpy(key.name, name);
+	found = bsearch(&at, r->services, r->n_services, sizeof(*r->services), live_compare);
+	return found ? *found : NULL;
+}
+
+bool place_alive(const struct place *p)
+{
+	return p->node && p->admin == ADMIN_ENABLED && node_usable(p->node);
+}
+
+void live_free(struct live *l)
+{
+	if (!l)
+		return;
+	table_free(l->table);
+	free(l->places);
+	free(l->owned);
+	free(l);
+}
+
+/* The slots of a dirty service are rewritten from the loop, one service at a time, so that verdicts are never late. */
+void live_mark_dirty(struct live *l, struct reconcile *r)
+{
+	if (l->dirty)
+		return;
+	l->dirty = true;
+	l->next_dirty = NULL;
+	*r->dirty_tail = l;
+	r->dirty_tail = &l->next_dirty;
+	event_active(r->work, 0, 0);
+}
+
+/* ---- slots ---- */
+
+/* May a flow that is older than the change stay with this place? */
+static bool keeps_flows(const struct live *l, uint16_t place)
+{
+	const struct place *p = &l->places[place];
+
+	return place < l->n_places && p->node && node_usable(p->node) && p->admin != ADMIN_DISABLED && !p->leaving;
+}
+
+static __u64 steady_word(const struct live *l, uint32_t slot)
+{
+	uint16_t current = l->table->current[slot];
+
+	return shunt_slot(current, current, SHUNT_NONE, l->table->runner_up[slot]);
+}
+
+/*
+ * The slot as it follows what it was. The anchor stays for as long as it lives; and a slot in transition stays in
+ * transition even if current comes back to the anchor, for new flows were noted elsewhere in between.
+ */
+static __u64 next_word(const struct live *l, uint32_t slot, __u64 was)
+{
+	uint16_t current = l->table->current[slot], anchor = shunt_slot_anchor(was), previous = SHUNT_NONE;
+
+	if (!shunt_slot_steady(was))
+		previous = shunt_slot_current(was) == current ? shunt_slot_previous(was) : shunt_slot_current(was);
+	if (previous == current || !keeps_flows(l, previous))
+		previous = SHUNT_NONE;
+	if (!keeps_flows(l, anchor))
+		anchor = current;
+	return shunt_slot(current, anchor, previous, l->table->runner_up[slot]);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+}
+
+/*
+ * Stores only what differs: the lines of slots that nothing happened to stay in the caches of the other CPUs. A table
+ * of another size finds the old owner of a slot where the packet's mask found it.
+ */
+void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot)
+{
+	const __u64 *old = dp_slots(r->dp) + l->first_slot;
+	__u64 *slots = dp_slots(r->dp) + first_slot;
+	uint32_t begun = 0, mask = l->n_slots - 1;
+
+	if (!l->moving)
+		__atomic_add_fetch(&dp_services(r->dp)[l->id].epoch, 1, __ATOMIC_RELEASE);
+	l->moving = 0;
+	for (uint32_t i = 0; i < l->table->n_slots; i++) {
+		__u64 was = l->n_slots ? old[i & mask] : shunt_slot(SHUNT_NONE, SHUNT_NONE, SHUNT_NONE, SHUNT_NONE);
+		__u64 word = next_word(l, i, was);
+
+		if (!shunt_slot_steady(word)) {
+			l->moving++;
+			begun += shunt_slot_current(was) != shunt_slot_current(word);
+		}
+		if (slots[i] != word)
+			dp_store(&slots[i], word);
+	}
+	if (begun || (l->moving && !l->settles_ms))
+		l->settles_ms = now_ms() + TRANSITION_MS;
+	l->digest_valid = false;
+}
+
+static void settle_slots(struct live *l, struct reconcile *r)
+{
+	__u64 *slots = dp_slots(r->dp) + l->first_slot;
+
+	for (uint32_t i = 0; i < l->n_slots; i++) {
+		__u64 word = steady_word(l, i);
+
+		if (slots[i] != word)
+			dp_store(&slots[i], word);
+	}
+	l->moving = 0;
+	l->settles_ms = 0;
+}
+
+void live_settle(evutil_socket_t fd, short what, void *arg)
+{
+	struct reconcile *r = arg;
+	uint64_t now = now_ms();
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < r->n_services; i++)
+		if (r->services[i]->moving && r->services[i]->settles_ms <= now)
+			settle_slots(r->services[i], r);
+}
+
+/* ---- who is alive ---- */
+
+unsigned live_follow(struct live *l, unsigned most)
+{
+	unsigned changed = 0;
+
+	for (uint32_t i = 0; l->table && changed < most && i < l->table->n_members; i++) {
+		bool alive = place_alive(&l->places[i]);
+
+		if (!l->table->members[i].weight || l->table->members[i].alive == alive)
+			continue;
+		table_set_alive(l->table, i, alive);
+		changed++;
+	}
+	return changed;
+}
+
+/* So many changes at once that verdicts which come in meanwhile wait for no more than a few milliseconds. */
+#define CHANGES_AT_ONCE 8
+
+void live_work(evutil_socket_t fd, short what, void *arg)
+{
+	struct reconcile *r = arg;
+	struct live *l = r->dirty;
+	unsigned changed;
+
+	(void)fd;
+	(void)what;
+	if (!l)
+		return;
+	live_unmark(l, r);
+	changed = live_follow(l, CHANGES_AT_ONCE);
+	if (changed)
+		live_write_slots(l, r, l->first_slot);
+	if (changed == CHANGES_AT_ONCE)
+		live_mark_dirty(l, r);
+	if (r->dirty)
+		event_active(r->work, 0, 0);
+}
+
+void live_unmark(struct live *l, struct reconcile *r)
+{
+	for (struct live **at = &r->dirty; *at; at = &(*at)->next_dirty) {
+		if (*at != l)
+			continue;
+		*at = l->next_dirty;
+		if (!*at)
+			r->dirty_tail = at;
+		break;
+	}
+	l->dirty = false;
+}
+
+/* Who owns how much, and a number that is equal where the tables are: both are computed when somebody asks. */
+void live_digest(struct live *l)
+{
+	uint64_t h = 0;
+
+	if (l->digest_valid || !l->table)
+		return;
+	free(l->owned);
+	l->owned = calloc(l->n_places ? l->n_places : 1, sizeof(*l->owned));
+	if (!l->owned)
+		return;
+	for (uint32_t i = 0; i < l->table->n_slots; i++) {
+		uint16_t owner = l->table->current[i];
+
+		h = shunt_mix(h ^ (owner == TABLE_NONE ? 0 : l->table->members[owner].key)) + i;
+		if (owner != TABLE_NONE)
+			l->owned[owner]++;
+	}
+	l->fingerprint = h;
+	l->digest_valid = true;
+}

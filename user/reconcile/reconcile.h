@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * wanted = merge(configuration, health, next hops); the difference to what is in the kernel; apply. The one writer of
+ * the maps: idempotent, and restartable at any point, because what it needs to go on is read back from the maps.
+ *
+ * A backend is shared by all services that have the same endpoint, forwarding and check: one check, one entry in the
+ * kernel, one store to take it out of all of them. The slots behind it are rewritten right after, service by service.
+ */
+#ifndef RECONCILE_RECONCILE_H
+#define RECONCILE_RECONCILE_H
+
+#include <event2/event.h>
+
+#include "datapath/datapath.h"
+#include "datapath/nexthop.h"
+#include "health/health.h"
+#include "model/model.h"
+
+struct reconcile;
+
+/* Takes up what the maps hold (dp was adopted) or begins with nothing. health and nexthops are borrowed. */
+int reconcile_new(struct event_base *base, struct datapath *dp, struct health *health, struct nexthops *nexthops,
+		  struct reconcile **out);
+void reconcile_free(struct reconcile *r); /* leaves the maps as they are */
+
+/* Makes the kernel equal to c (copied). -ENOSPC: a limit is reached (logged, which one); then nothing changed. */
+int reconcile_apply(struct reconcile *r, const struct config *c);
+const struct config *reconcile_config(const struct reconcile *r); /* what is applied */
+
+/* ---- what is so; for the control socket and metrics ---- */
+
+struct reconcile_backend {
+	struct endpoint at;
+	uint32_t weight;
+	enum state state; /* admin state over health */
+	struct health_info health; /* state unknown and no checks where there is no check */
+	const struct nexthop *nexthop;
+	uint32_t slots; /* owned now */
+	uint32_t id, member; /* index into `backends`, `members` */
+	uint64_t packets, bytes;
+};
+struct reconcile_service {
+	const struct service *conf;
+	uint32_t id; /* index into `services` */
+	uint32_t n_slots;
+	uint32_t moving; /* slots in transition: older flows stay with the backend that they had */
+	uint64_t packets, bytes; /* of all its backends, those that are gone included */
+	uint64_t fingerprint; /* of the table: equal on balancers that agree */
+	size_t n_backends; /* in the order of conf->backends */
+	struct reconcile_backend *backends;
+};
+/* Fills *out (reconcile_service_clear frees it). -ENOENT */
+int reconcile_service(const struct reconcile *r, const char *name, struct reconcile_service *out);
+void reconcile_service_clear(struct reconcile_service *s);
+
+/* Names for what an explained packet met; NULL, or false, when it is not ours. */
+const char *reconcile_service_name(const struct reconcile *r, uint32_t service);
+bool reconcile_backend_at(const struct reconcile *r, uint32_t backend, struct endpoint *out);
+
+/* For each service of `wanted` or of the applied config: slots that would have another owner. */
+typedef void (*reconcile_move_fn)(void *arg, const char *service, uint32_t moved, uint32_t of);
+int reconcile_preview(const struct reconcile *r, const struct config *wanted, reconcile_move_fn fn, void *arg);
+
+struct reconcile_stats {
+	uint64_t applies, verdicts; /* configurations applied, changes of health */
+	double last_apply_seconds, last_verdict_seconds; /* verdict_seconds: from the verdict to the store in the kernel */
+	uint32_t services, listeners, members, backends, slots; /* in use, of config.limits */
+};
+void reconcile_stats(const struct reconcile *r, struct reconcile_stats *out);
+
+#endif

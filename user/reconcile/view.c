@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What is so, and what would be: for the control socket and metrics. Nothing here changes anything. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clean.h"
+#include "reconcile/internal.h"
+
+/* One word for what the operator and the checks say. */
+static enum state state_of(const struct place *p)
+{
+	if (p->admin == ADMIN_DISABLED)
+		return STATE_DISABLED;
+	if (p->admin == ADMIN_DRAINING)
+		return STATE_DRAINING;
+	return p->node->health;
+}
+
+static void view_backend(const struct live *l, uint32_t place, const struct shunt_counter *c,
+			 struct reconcile_backend *out)
+{
+	const struct place *p = &l->places[place];
+
+	*out = (struct reconcile_backend){
+		.at = p->at,
+		.weight = p->weight,
+		.state = state_of(p),
+		.nexthop = nexthop_get(p->node->want),
+		.slots = l->owned ? l->owned[place] : 0,
+		.id = p->node->id,
+		.member = l->first_member + place,
+		.packets = p->carried.packets + c->packets,
+		.bytes = p->carried.bytes + c->bytes,
+	};
+	if (p->node->target)
+		health_query(p->node->target, &out->health);
+}
+
+static int by_endpoint(const void *a, const void *b)
+{
+	return endpoint_compare(&((const struct reconcile_backend *)a)->at, &((const struct reconcile_backend *)b)->at);
+}
+
+int reconcile_service(const struct reconcile *r, const char *name, struct reconcile_service *out)
+{
+	_cleanup_free_ struct shunt_counter *counters = NULL;
+	struct live *l = live_find(r, name);
+	int err;
+
+	if (!l || !l->conf)
+		return -ENOENT;
+	live_digest(l);
+	*out = (struct reconcile_service){ .conf = l->conf, .id = l->id, .n_slots = l->n_slots, .moving = l->moving,
+					   .fingerprint = l->fingerprint, .packets = l->retired.packets,
+					   .bytes = l->retired.bytes };
+	counters = calloc(l->n_places + 1, sizeof(*counters));
+	out->backends = calloc(l->conf->n_backends + 1, sizeof(*out->backends));
+	err = counters && out->backends ? dp_member_counters(r->dp, l->first_member, l->n_places, counters) : -ENOMEM;
+	for (uint32_t i = 0; i < l->n_places && !err; i++) {
+		out->packets += counters[i].packets;
+		out->bytes += counters[i].bytes;
+		if (l->places[i].node && out->n_backends < l->conf->n_backends)
+			view_backend(l, i, &counters[i], &out->backends[out->n_backends++]);
+	}
+	if (err)
+		reconcile_service_clear(out);
+	else
+		qsort(out->backends, out->n_backends, sizeof(*out->backends), by_endpoint);
+	return err;
+}
+
+void reconcile_service_clear(struct reconcile_service *s)
+{
+	free(s->backends);
+	*s = (struct reconcile_service){};
+}
+
+const char *reconcile_service_name(const struct reconcile *r, uint32_t service)
+{
+	return service < r->service_ids.size && r->by_id[service] ? r->by_id[service]->name : NULL;
+}
+
+bool reconcile_backend_at(const struct reconcile *r, uint32_t backend, struct endpoint *out)
+{
+	if (backend >= r->backend_ids.size || !r->node_by_id[backend])
+		return false;
+	*out = r->node_by_id[backend]->at;
+	return true;
+}
+
+void reconcile_stats(const struct reconcile *r, struct reconcile_stats *out)
+{
+	*out = r->stats;
+	out->services = r->service_ids.used;
+	out->members = r->members.used;
+	out->backends = r->backend_ids.used;
+	out->slots = r->slot_units.used * SLOT_UNIT;
+	out->listeners = r->n_listens;
+	for (size_t i = 0; i < r->n_listens; i++) /* sorted: each address has one mark beside its listeners */
+		out->listeners += !i || addr_compare(&r->listens[i].listen.addr, &r->listens[i - 1].listen.addr);
+}
+
+/* ---- what a configuration would move ---- */
+
+static struct node *known_node(const struct live *l, const struct endpoint *at)
+{
+	for (uint32_t i = 0; l && i < l->n_places; i++)
+		if (l->places[i].node && !endpoint_compare(&l->places[i].at, at))
+			return l->places[i].node;
+	return NULL;
+}
+
+static bool same_owners(const struct service *a, const struct service *b)
+{
+	if (a->slots != b->slots || a->n_backends != b->n_backends)
+		return false;
+	for (size_t i = 0; i < a->n_backends; i++)
+		if (endpoint_compare(&a->backends[i].at, &b->backends[i].at) ||
+		    a->backends[i].weight != b->backends[i].weight || a->backends[i].admin != b->backends[i].admin)
+			return false;
+	return true;
+}
+
+static int table_of(const struct live *l, const struct service *s, struct table **out)
+{
+	_cleanup_free_ uint32_t *place = calloc(s->n_backends + 1, sizeof(*place));
+	_cleanup_free_ struct node **node = calloc(s->n_backends + 1, sizeof(*node));
+	_cleanup_free_ struct table_member *m = NULL;
+
+	if (!place || !node)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n_backends; i++) {
+		place[i] = i;
+		node[i] = known_node(l, &s->backends[i].at);
+	}
+	m = plan_members(s, place, node, s->n_backends);
+	if (!m)
+		return -ENOMEM;
+	return table_build(out, m, s->n_backends, s->slots ? s->slots : table_slots_for(m, s->n_backends));
+}
+
+static int preview_service(const struct live *l, const struct service *want, reconcile_move_fn fn, void *arg)
+{
+	_cleanup_(table_freep) struct table *next = NULL;
+	uint32_t moved, of = 0;
+	int err;
+
+	if (l && l->conf && same_owners(l->conf, want)) {
+		fn(arg, want->name, 0, l->n_slots);
+		return 0;
+	}
+	err = table_of(l, want, &next);
+	if (err)
+		return err;
+	moved = table_moved(l ? l->table : NULL, next, &of);
+	fn(arg, want->name, moved, of);
+	return 0;
+}
+
+int reconcile_preview(const struct reconcile *r, const struct config *wanted, reconcile_move_fn fn, void *arg)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < wanted->n_services && !err; i++)
+		err = preview_service(live_find(r, wanted->services[i].name), &wanted->services[i], fn, arg);
+	for (size_t i = 0; i < r->n_services && !err; i++)
+		if (!config_service(wanted, r->services[i]->name))
+			fn(arg, r->services[i]->name, r->services[i]->n_slots, r->services[i]->n_slots);
+	return err;
+}
