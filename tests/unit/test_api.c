@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The pure parts of the control socket: who may, routes, requests as structures, structures as JSON, the steps of explain. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "api/parse.h"
+#include "api/permit.h"
+#include "api/render.h"
+#include "api/steps.h"
+#include "base/clean.h"
+
+/* ---- permissions and routes ---- */
+
+static void only_root_and_the_owner_may_change(void **state)
+{
+	(void)state;
+	assert_true(permit_change(0, 0));
+	assert_true(permit_change(0, 1000));
+	assert_true(permit_change(1000, 1000));
+	assert_false(permit_change(1000, 0));
+	assert_false(permit_change(1001, 1000));
+	assert_false(permit_change((uid_t)-1, 0));
+}
+
+static void a_route_matches_its_parts_and_no_others(void **state)
+{
+	char *parts[] = { "v1", "services", "web", "backends", "10.0.0.11:80" };
+
+	(void)state;
+	assert_true(route_matches("v1/services", parts, 2));
+	assert_true(route_matches("v1/services/?", parts, 3));
+	assert_true(route_matches("v1/services/?/backends/?", parts, 5));
+	assert_false(route_matches("v1/services", parts, 1));
+	assert_false(route_matches("v1/services", parts, 3));
+	assert_false(route_matches("v1/service", parts, 2));
+	assert_false(route_matches("v1/services/?/backend", parts, 4));
+	assert_false(route_matches("v1/services/w?b", parts, 3));
+	assert_false(route_matches("v1", parts, 0));
+}
+
+/* ---- requests ---- */
+
+/* Parses text (JSON with ' for ") as a service. */
+static int service_of(const char *text, struct service *out, char error[PARSE_ERROR])
+{
+	_cleanup_free_ char *copy = strdup(text);
+	json_t *o;
+	int err;
+
+	for (char *p = copy; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	o = json_loads(copy, 0, NULL);
+	assert_non_null(o);
+	error[0] = '\0';
+	err = parse_service(o, out, error);
+	json_decref(o);
+	return err;
+}
+
+static void a_service_has_the_defaults_of_a_file(void **state)
+{
+	struct service s = {};
+	char error[PARSE_ERROR];
+
+	(void)state;
+	assert_int_equal(service_of("{'name': 'web', 'listen': ['192.0.2.10:80/tcp', '[2001:db8::10]:*/udp']}", &s, error), 0);
+	assert_string_equal(s.name, "web");
+	assert_int_equal(s.n_listens, 2);
+	assert_int_equal(s.listens[1].port, 0);
+	assert_int_equal(s.listens[1].proto, IPPROTO_UDP);
+	assert_int_equal(s.algorithm, ALGORITHM_CONSISTENT);
+	assert_int_equal(s.forward, FORWARD_IPIP);
+	assert_int_equal(s.check.kind, CHECK_TCP); /* it listens on TCP, among others */
+	assert_int_equal(s.check.interval_ms, 2000);
+	assert_int_equal(s.n_backends, 0);
+	service_clear(&s);
+	assert_int_equal(service_of("{'name': 'dns', 'listen': ['192.0.2.10:53/udp']}", &s, error), 0);
+	assert_int_equal(s.check.kind, CHECK_NONE);
+	service_clear(&s);
+}
+
+static void a_check_is_filled_with_defaults(void **state)
+{
+	struct service s = {};
+	char error[PARSE_ERROR];
+
+	(void)state;
+	assert_int_equal(service_of("{'name': 'web', 'listen': ['192.0.2.10:80/tcp'],"
+				    " 'check': {'kind': 'http', 'host': 'example.org', 'fall': 5}}", &s, error), 0);
+	assert_int_equal(s.check.kind, CHECK_HTTP);
+	assert_string_equal(s.check.path, "/");
+	assert_string_equal(s.check.host, "example.org");
+	assert_int_equal(s.check.interval_ms, 2000);
+	assert_int_equal(s.check.timeout_ms, 1000);
+	assert_int_equal(s.check.fall, 5);
+	assert_int_equal(s.check.rise, 2);
+	assert_int_equal(s.check.status_min, 200);
+	assert_int_equal(s.check.status_max, 399);
+	service_clear(&s);
+}
+
+static void what_is_wrong_with_a_service_is_said(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} cases[] = {
+		{ "{}", "\"name\" is missing" },
+		{ "{'name': null, 'listen': []}", "\"name\" is missing" },
+		{ "{'name': 5}", "\"name\" is no text" },
+		{ "{'name': 'web'}", "\"listen\" is no list" },
+		{ "{'name': 'web', 'listen': []}", "\"listen\" is no list" },
+		{ "{'name': 'web', 'listen': ['192.0.2.10:80']}", "write ADDRESS:PORT/tcp" },
+		{ "{'name': 'web', 'listen': [80]}", "write ADDRESS:PORT/tcp" },
+		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'forward': 'pigeon'}", "\"forward\" is none of ipip, gue" },
+		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'slots': 1.5}", "\"slots\" is no whole number" },
+		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'check': 'tcp'}", "\"check\" is no object" },
+		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'check': {'knd': 'tcp'}}", "unknown key \"knd\"" },
+		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'check': {'fall': 0}}", "from 1 to 1000" },
+	};
+	struct service s = {};
+	char error[PARSE_ERROR];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(service_of(cases[i].text, &s, error), -EINVAL);
+		if (!strstr(error, cases[i].says))
+			fail_msg("%s: \"%s\"", cases[i].text, error);
+		assert_null(s.name); /* untouched */
+	}
+}
+
+static void a_backend_keeps_what_is_not_given(void **state)
+{
+	struct backend b = { .weight = 7, .admin = ADMIN_DRAINING };
+	json_t *weight = json_pack("{s:i}", "weight", 0), *enable = json_pack("{s:s}", "admin", "enable");
+	char error[PARSE_ERROR];
+
+	(void)state;
+	assert_int_equal(parse_backend(weight, &b, error), 0);
+	assert_int_equal(b.weight, 0);
+	assert_int_equal(b.admin, ADMIN_DRAINING);
+	assert_int_equal(parse_backend(enable, &b, error), 0);
+	assert_int_equal(b.weight, 0);
+	assert_int_equal(b.admin, ADMIN_ENABLED);
+	json_decref(weight);
+	json_decref(enable);
+}
+
+static void a_wrong_backend_changes_nothing(void **state)
+{
+	struct backend b = { .weight = 7, .admin = ADMIN_DRAINING };
+	json_t *o = json_pack("{s:i, s:s}", "weight", 5, "admin", "enabled"), *big = json_pack("{s:i}", "weight", 65536);
+	char error[PARSE_ERROR];
+	struct endpoint at;
+
+	(void)state;
+	assert_int_equal(parse_backend(o, &b, error), -EINVAL);
+	assert_string_equal(error, "\"admin\" is none of enable, drain, disable");
+	assert_int_equal(parse_backend(big, &b, error), -EINVAL);
+	assert_int_equal(b.weight, 7);
+	assert_int_equal(b.admin, ADMIN_DRAINING);
+	assert_int_equal(parse_address("10.0.0.11:", &at, error), -EINVAL);
+	assert_int_equal(parse_address(NULL, &at, error), -EINVAL);
+	assert_int_equal(parse_address("[2001:db8::11]:80", &at, error), 0);
+	json_decref(o);
+	json_decref(big);
+}
+
+/* ---- JSON ---- */
+
+static const char *text_at(const json_t *o, const char *key)
+{
+	return json_string_value(json_object_get(o, key));
+}
+
+static void a_service_is_rendered_with_its_backends(void **state)
+{
+	struct listen listens[2];
+	struct service conf = { .name = "web", .listens = listens, .n_listens = 2, .check = { .kind = CHECK_TCP, .fall = 3 } };
+	struct nexthop way = { .usable = true, .ifindex = 1, .dmac = { 2, 0, 0, 0, 0, 9 }, .mtu = 1500, .vlan = 0x2064 };
+	struct reconcile_backend b = { .weight = 100, .state = STATE_UNHEALTHY, .nexthop = &way, .slots = 16, .packets = 5,
+				       .health = { .checks = 4, .failures = 3, .last_error = "connection refused" } };
+	struct reconcile_service s = { .conf = &conf, .n_slots = 64, .fingerprint = 0xabc, .n_backends = 1, .backends = &b };
+	json_t *o, *list, *backend, *nexthop;
+
+	(void)state;
+	assert_int_equal(listen_parse("192.0.2.10:80/tcp", &listens[0]), 0);
+	assert_int_equal(listen_parse("[2001:db8::10]:*/udp", &listens[1]), 0);
+	assert_int_equal(endpoint_parse("10.0.0.11:80", &b.at), 0);
+	assert_int_equal(addr_parse("10.0.0.1", &way.via), 0);
+	o = render_service(&s);
+	assert_string_equal(text_at(o, "fingerprint"), "0000000000000abc");
+	list = json_object_get(o, "listen");
+	assert_string_equal(json_string_value(json_array_get(list, 1)), "[2001:db8::10]:*/udp");
+	assert_string_equal(text_at(json_object_get(o, "check"), "kind"), "tcp");
+	assert_null(json_object_get(json_object_get(o, "check"), "path"));
+	backend = json_array_get(json_object_get(o, "backends"), 0);
+	assert_string_equal(text_at(backend, "service"), "web");
+	assert_string_equal(text_at(backend, "address"), "10.0.0.11:80");
+	assert_string_equal(text_at(backend, "state"), "unhealthy");
+	assert_float_equal(json_real_value(json_object_get(backend, "share")), 0.25, 0);
+	assert_string_equal(text_at(json_object_get(backend, "check"), "last_error"), "connection refused");
+	nexthop = json_object_get(backend, "nexthop");
+	assert_string_equal(text_at(nexthop, "interface"), "lo");
+	assert_string_equal(text_at(nexthop, "mac"), "02:00:00:00:00:09");
+	assert_string_equal(text_at(nexthop, "via"), "10.0.0.1");
+	assert_int_equal(json_integer_value(json_object_get(nexthop, "vlan")), 100);
+	json_decref(o);
+}
+
+static void a_backend_without_a_way_says_why(void **state)
+{
+	struct service conf = { .name = "web" };
+	struct nexthop way = { .problem = "no route" };
+	struct reconcile_backend b = { .nexthop = &way };
+	struct reconcile_service s = { .conf = &conf };
+	json_t *o = render_backend(&s, &b);
+
+	(void)state;
+	assert_true(json_is_false(json_object_get(json_object_get(o, "nexthop"), "usable")));
+	assert_string_equal(text_at(json_object_get(o, "nexthop"), "problem"), "no route");
+	assert_float_equal(json_real_value(json_object_get(o, "share")), 0, 0); /* of no slots */
+	json_decref(o);
+	b.nexthop = NULL;
+	o = render_backend(&s, &b);
+	assert_true(json_is_false(json_object_get(json_object_get(o, "nexthop"), "usable")));
+	json_decref(o);
+}
+
+static void an_interface_that_is_gone_is_named_by_its_number(void **state)
+{
+	struct dp_drop gone = { .ifindex = 7, .reason = SHUNT_REASON_FRAGMENT, .packets = 3 };
+	struct dp_drop odd = { .ifindex = 8, .ifname = "e\x80\"\n", .reason = SHUNT_N_REASONS };
+	char text[DROP_INTERFACE_TEXT];
+	json_t *o = render_drop(&gone);
+
+	(void)state;
+	assert_string_equal(text_at(o, "interface"), "#7");
+	assert_string_equal(text_at(o, "reason"), "fragment");
+	assert_int_equal(json_integer_value(json_object_get(o, "packets")), 3);
+	json_decref(o);
+	assert_string_equal(drop_interface(&odd, text), "e?\"?");
+	o = render_drop(&odd);
+	assert_string_equal(text_at(o, "reason"), "unknown");
+	json_decref(o);
+}
+
+static void text_that_is_not_utf8_is_made_so(void **state)
+{
+	json_t *fine = json_text("caf\xc3\xa9"), *broken = json_text("caf\xe9");
+
+	(void)state;
+	assert_string_equal(json_string_value(fine), "caf\xc3\xa9");
+	assert_string_equal(json_string_value(broken), "caf?");
+	json_decref(fine);
+	json_decref(broken);
+}
+
+/* ---- explain ---- */
+
+static struct steps question(const char *dst)
+{
+	struct steps s = { .asked = { .proto = IPPROTO_TCP, .syn = true }, .interface = "eth0", .slot = SHUNT_UNSET,
+			   .nexthop_problem = "", .out_interface = "" };
+
+	assert_int_equal(endpoint_parse("203.0.113.5:4711", &s.asked.src), 0);
+	assert_int_equal(endpoint_parse(dst, &s.asked.dst), 0);
+	return s;
+}
+
+static void assert_steps(const struct steps *s, ...)
+{
+	json_t *list = steps_render(s);
+	const char *wanted;
+	size_t i = 0;
+	va_list args;
+
+	va_start(args, s);
+	while ((wanted = va_arg(args, const char *)))
+		assert_string_equal(json_string_value(json_array_get(list, i++)) ?: "(nothing)", wanted);
+	va_end(args);
+	assert_int_equal(json_array_size(list), i);
+	json_decref(list);
+}
+
+static void met_service(struct steps *s, const char *owner, const char *owner_state)
+{
+	s->service = "web";
+	strcpy(s->listen, "192.0.2.10:80/tcp");
+	s->slot = 812;
+	s->n_slots = 16384;
+	s->owner.state = owner_state;
+	s->owner.known = true;
+	assert_int_equal(endpoint_parse(owner, &s->owner.at), 0);
+	s->chosen = s->owner;
+}
+
+static void a_forwarded_packet_is_followed_to_its_next_hop(void **state)
+{
+	struct steps s = question("192.0.2.10:80");
+
+	(void)state;
+	met_service(&s, "10.0.0.11:80", "healthy");
+	s.verdict = SHUNT_VERDICT_EDGE_FORWARDED;
+	s.xdp = XDP_TX;
+	s.tunnel = true;
+	addr_parse("198.18.3.9", &s.tunnel_from);
+	addr_parse("10.0.0.11", &s.tunnel_to);
+	s.out_interface = "eth0";
+	memcpy(s.out_mac, (uint8_t[]){ 2, 0, 0, 0, 0, 0xb }, 6);
+	assert_steps(&s, "a TCP SYN from 203.0.113.5:4711 to 192.0.2.10:80 arrives on eth0",
+		     "is for service web (192.0.2.10:80/tcp)", "falls in slot 812 of 16384, owned by 10.0.0.11:80 (healthy)",
+		     "is sent in an IPIP tunnel from 198.18.3.9 to 10.0.0.11",
+		     "leaves on eth0 to 02:00:00:00:00:0b (the interface it came in on)", NULL);
+}
+
+static void a_runner_up_is_named(void **state)
+{
+	struct steps s = question("192.0.2.10:80");
+
+	(void)state;
+	met_service(&s, "10.0.0.11:80", "unhealthy");
+	endpoint_parse("10.0.0.12:80", &s.chosen.at);
+	s.flags = SHUNT_TRACE_FAILED_OVER;
+	s.verdict = SHUNT_VERDICT_EDGE_FORWARDED;
+	s.xdp = XDP_REDIRECT;
+	s.out_interface = "eth1";
+	assert_steps(&s, "a TCP SYN from 203.0.113.5:4711 to 192.0.2.10:80 arrives on eth0",
+		     "is for service web (192.0.2.10:80/tcp)",
+		     "falls in slot 812 of 16384, owned by 10.0.0.11:80 (unhealthy)",
+		     "10.0.0.11:80 is down: its runner-up 10.0.0.12:80 takes it", "leaves on eth1 to 00:00:00:00:00:00", NULL);
+}
+
+static void a_slot_in_transition_is_said_with_who_gets_the_packet(void **state)
+{
+	struct steps s = question("192.0.2.10:80");
+
+	(void)state;
+	met_service(&s, "10.0.0.11:80", "healthy");
+	endpoint_parse("10.0.0.12:80", &s.chosen.at);
+	s.flags = SHUNT_TRACE_TRANSITION;
+	s.verdict = SHUNT_VERDICT_EDGE_FORWARDED;
+	s.xdp = XDP_REDIRECT;
+	s.out_interface = "eth1";
+	assert_steps(&s, "a TCP SYN from 203.0.113.5:4711 to 192.0.2.10:80 arrives on eth0",
+		     "is for service web (192.0.2.10:80/tcp)", "falls in slot 812 of 16384, owned by 10.0.0.11:80 (healthy)",
+		     "the slot is in transition: flows from before the change keep their backend, and this packet goes to "
+		     "10.0.0.12:80", "leaves on eth1 to 00:00:00:00:00:00", NULL);
+}
+
+static void a_drop_says_why_and_what_to_do(void **state)
+{
+	struct steps s = question("192.0.2.10:80");
+
+	(void)state;
+	met_service(&s, "10.0.0.11:80", "healthy");
+	s.verdict = SHUNT_VERDICT_EDGE_DROPPED;
+	s.reason = SHUNT_REASON_NO_NEXTHOP;
+	s.nexthop_problem = "neighbour 10.0.0.11 on eth0 does not answer";
+	assert_steps(&s, "a TCP SYN from 203.0.113.5:4711 to 192.0.2.10:80 arrives on eth0",
+		     "is for service web (192.0.2.10:80/tcp)", "falls in slot 812 of 16384, owned by 10.0.0.11:80 (healthy)",
+		     "is dropped: the backend has no route or its neighbour does not answer (no_nexthop)",
+		     "what to do: neighbour 10.0.0.11 on eth0 does not answer; give this host a route to the backend and "
+		     "see that its neighbour answers", NULL);
+}
+
+static void what_is_no_services_is_passed_with_a_hint(void **state)
+{
+	struct steps s = question("192.0.2.10:81");
+
+	(void)state;
+	s.asked.syn = false;
+	s.verdict = SHUNT_VERDICT_EDGE_PASSED;
+	s.xdp = XDP_PASS;
+	strcpy(s.near, "192.0.2.10:80/tcp");
+	assert_steps(&s, "a TCP packet from 203.0.113.5:4711 to 192.0.2.10:81 arrives on eth0",
+		     "no service listens on 192.0.2.10:81/tcp", "a service has this address, but listens on 192.0.2.10:80/tcp",
+		     "is passed on untouched to this host's own network stack", NULL);
+}
+
+static void every_reason_has_steps(void **state)
+{
+	(void)state;
+	for (uint32_t reason = 0; reason <= SHUNT_N_REASONS; reason++) {
+		struct steps s = question("192.0.2.10:80");
+		json_t *list;
+
+		s.verdict = SHUNT_VERDICT_EDGE_DROPPED;
+		s.reason = reason;
+		list = steps_render(&s);
+		assert_non_null(strstr(json_string_value(json_array_get(list, 1)), "is dropped: "));
+		json_decref(list);
+	}
+}
+
+static void a_tunnel_is_read_from_the_packet_that_leaves(void **state)
+{
+	/* Ethernet, one VLAN tag, IPv4 in IPv4 */
+	static const uint8_t four[] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0, 5, 8, 0,
+					0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 4, 0, 0, 198, 18, 3, 9, 10, 0, 0, 11 };
+	uint8_t six[14 + 40] = { [12] = 0x86, 0xdd, 0x60, [20] = 41, 64, 0x20, 1, 0, 2, [38] = 0x20, 1, 0xd, 0xb8, [53] = 0x11 };
+	struct steps s = {};
+	char text[ADDR_TEXT];
+
+	(void)state;
+	for (size_t len = 0; len < sizeof(four); len++) {
+		steps_read_packet(&s, four, len);
+		assert_false(s.tunnel);
+	}
+	steps_read_packet(&s, four, sizeof(four));
+	assert_true(s.tunnel);
+	assert_string_equal(addr_format(&s.tunnel_from, text), "198.18.3.9");
+	assert_string_equal(addr_format(&s.tunnel_to, text), "10.0.0.11");
+	assert_memory_equal(s.out_mac, four, 6);
+	s = (struct steps){};
+	steps_read_packet(&s, six, sizeof(six) - 1);
+	assert_false(s.tunnel);
+	steps_read_packet(&s, six, sizeof(six));
+	assert_true(s.tunnel);
+	assert_string_equal(addr_format(&s.tunnel_from, text), "2001:2::");
+	assert_string_equal(addr_format(&s.tunnel_to, text), "2001:db8::11");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_root_and_the_owner_may_change),
+		cmocka_unit_test(a_route_matches_its_parts_and_no_others),
+		cmocka_unit_test(a_service_has_the_defaults_of_a_file),
+		cmocka_unit_test(a_check_is_filled_with_defaults),
+		cmocka_unit_test(what_is_wrong_with_a_service_is_said),
+		cmocka_unit_test(a_backend_keeps_what_is_not_given),
+		cmocka_unit_test(a_wrong_backend_changes_nothing),
+		cmocka_unit_test(a_service_is_rendered_with_its_backends),
+		cmocka_unit_test(a_backend_without_a_way_says_why),
+		cmocka_unit_test(an_interface_that_is_gone_is_named_by_its_number),
+		cmocka_unit_test(text_that_is_not_utf8_is_made_so),
+		cmocka_unit_test(a_forwarded_packet_is_followed_to_its_next_hop),
+		cmocka_unit_test(a_runner_up_is_named),
+		cmocka_unit_test(a_slot_in_transition_is_said_with_who_gets_the_packet),
+		cmocka_unit_test(a_drop_says_why_and_what_to_do),
+		cmocka_unit_test(what_is_no_services_is_passed_with_a_hint),
+		cmocka_unit_test(every_reason_has_steps),
+		cmocka_unit_test(a_tunnel_is_read_from_the_packet_that_leaves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

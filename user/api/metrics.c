@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* /metrics for Prometheus: one function a group of families. */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/expo.h"
+#include "api/internal.h"
+#include "api/permit.h"
+#include "api/process.h"
+#include "api/render.h"
+#include "base/clean.h"
+#include "model/diff.h"
+
+/* ---- the daemon ---- */
+
+static void note_difference(void *differs, const struct diff *d)
+{
+	(void)d;
+	*(bool *)differs = true;
+}
+
+static bool differs(const struct api *a)
+{
+	bool yes = false;
+
+	if (a->x->file)
+		config_diff(a->x->file, api_running(a), note_difference, &yes);
+	return yes;
+}
+
+static void write_daemon(struct expo *e, const struct api *a)
+{
+	expo_family(e, EXPO_GAUGE, "shunt_build_info", "Version of the daemon; the value is 1.");
+	expo_count(e, 1, "version", SHUNT_VERSION, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_start_time_seconds", "When the daemon started, seconds since 1970.");
+	expo_value(e, a->x->started_ms / 1e3, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_adopted", "Whether the daemon took up what an earlier one left (1) or not (0).");
+	expo_count(e, a->x->adopted, NULL);
+}
+
+static void write_config(struct expo *e, const struct api *a)
+{
+	expo_family(e, EXPO_GAUGE, "shunt_config_differs", "Whether what runs differs from the configuration file.");
+	expo_count(e, differs(a), NULL);
+	expo_family(e, EXPO_COUNTER, "shunt_config_reloads", "Reloads of the configuration file, failed ones included.");
+	expo_count(e, a->x->reloads, NULL);
+	expo_family(e, EXPO_COUNTER, "shunt_config_reload_failures", "Reloads that failed and changed nothing.");
+	expo_count(e, a->x->reload_failures, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_config_last_reload_successful", "Whether the last configuration was taken.");
+	expo_count(e, !a->x->last_reload_error[0], NULL);
+}
+
+static void write_process(struct expo *e, const struct api *a)
+{
+	struct process_usage usage;
+
+	process_usage(&usage);
+	expo_family(e, EXPO_COUNTER, "process_cpu_seconds", "Processor time that the daemon used, user and system.");
+	expo_value(e, usage.cpu_seconds, NULL);
+	expo_family(e, EXPO_GAUGE, "process_resident_memory_bytes", "Resident memory of the daemon.");
+	expo_count(e, usage.resident_bytes, NULL);
+	expo_family(e, EXPO_GAUGE, "process_open_fds", "Open file descriptors of the daemon.");
+	expo_count(e, usage.open_fds, NULL);
+	expo_family(e, EXPO_GAUGE, "process_start_time_seconds", "When the daemon started, seconds since 1970.");
+	expo_value(e, a->x->started_ms / 1e3, NULL);
+}
+
+/* ---- interfaces and packets ---- */
+
+static const char *mode(const struct dp_interface *i)
+{
+	return i->mode == XDP_MODE_NATIVE ? "native" : i->mode == XDP_MODE_GENERIC ? "generic" : "none";
+}
+
+static void write_interface(struct expo *e, const struct dp_interface *i, unsigned role, const char *word)
+{
+	if (i->roles & role)
+		expo_count(e, i->mode != XDP_MODE_AUTO, "interface", i->name, "role", word, "mode", mode(i), NULL);
+}
+
+static void write_interfaces(struct expo *e, const struct api *a)
+{
+	const struct dp_interface *all;
+	size_t n = dp_interfaces(a->x->dp, &all);
+
+	expo_family(e, EXPO_GAUGE, "shunt_interface_attached", "Whether the program of this role is attached.");
+	for (size_t i = 0; i < n; i++) {
+		write_interface(e, &all[i], ROLE_EDGE, "edge");
+		write_interface(e, &all[i], ROLE_BACKEND, "backend");
+	}
+}
+
+static void write_packets(struct expo *e, const struct api *a)
+{
+	_cleanup_free_ struct dp_drop *drops = NULL;
+	uint64_t counted[SHUNT_N_VERDICTS] = {};
+	char interface[DROP_INTERFACE_TEXT];
+	size_t n = 0;
+
+	dp_verdicts(a->x->dp, counted);
+	expo_family(e, EXPO_COUNTER, "shunt_packets", "Packets by what became of them.");
+	for (int i = 0; i < SHUNT_N_VERDICTS; i++)
+		expo_count(e, counted[i], "verdict", verdict_words[i], NULL);
+	expo_family(e, EXPO_COUNTER, "shunt_drops", "Dropped packets by interface and reason.");
+	if (dp_drops(a->x->dp, &drops, &n))
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (drops[i].reason < SHUNT_N_REASONS)
+			expo_count(e, drops[i].packets, "interface", drop_interface(&drops[i], interface), "reason",
+				   reason_words[drops[i].reason], NULL);
+}
+
+/* ---- services ---- */
+
+static void write_services(struct expo *e, const struct services *all)
+{
+	expo_family(e, EXPO_COUNTER, "shunt_service_packets", "Packets of clients sent to backends of the service.");
+	for (size_t i = 0; i < all->n; i++)
+		expo_count(e, all->list[i].packets, "service", all->list[i].conf->name, NULL);
+	expo_family(e, EXPO_COUNTER, "shunt_service_bytes", "Bytes of those packets, from their IP headers on.");
+	for (size_t i = 0; i < all->n; i++)
+		expo_count(e, all->list[i].bytes, "service", all->list[i].conf->name, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_service_slots", "Slots of the service's table.");
+	for (size_t i = 0; i < all->n; i++)
+		expo_count(e, all->list[i].n_slots, "service", all->list[i].conf->name, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_service_slots_moving", "Slots whose older flows stay with the backend before.");
+	for (size_t i = 0; i < all->n; i++)
+		expo_count(e, all->list[i].moving, "service", all->list[i].conf->name, NULL);
+}
+
+/* ---- backends: a writer for each family, called for every backend ---- */
+
+struct backend_labels {
+	const char *service, *at;
+};
+#define BACKEND(l) "service", (l)->service, "backend", (l)->at
+
+static void write_backend_packets(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+				  const struct reconcile_backend *b)
+{
+	(void)s;
+	expo_count(e, b->packets, BACKEND(l), NULL);
+}
+
+static void write_backend_bytes(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+				const struct reconcile_backend *b)
+{
+	(void)s;
+	expo_count(e, b->bytes, BACKEND(l), NULL);
+}
+
+static void write_backend_state(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+				const struct reconcile_backend *b)
+{
+	(void)s;
+	for (int i = 0; i < N_STATES; i++)
+		expo_count(e, b->state == (enum state)i, BACKEND(l), "state", state_names[i], NULL);
+}
+
+static void write_backend_weight(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+				 const struct reconcile_backend *b)
+{
+	(void)s;
+	expo_count(e, b->weight, BACKEND(l), NULL);
+}
+
+static void write_backend_share(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+				const struct reconcile_backend *b)
+{
+	expo_value(e, backend_share(s, b), BACKEND(l), NULL);
+}
+
+static void write_backend_nexthop(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+				  const struct reconcile_backend *b)
+{
+	(void)s;
+	expo_count(e, b->nexthop && b->nexthop->usable, BACKEND(l), NULL);
+}
+
+static void write_backend_checks(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+				 const struct reconcile_backend *b)
+{
+	(void)s;
+	expo_count(e, b->health.checks - b->health.failures, BACKEND(l), "result", "passed", NULL);
+	expo_count(e, b->health.failures, BACKEND(l), "result", "failed", NULL);
+}
+
+static void write_backend_check_duration(struct expo *e, const struct backend_labels *l,
+					 const struct reconcile_service *s, const struct reconcile_backend *b)
+{
+	(void)s;
+	expo_value(e, b->health.last_seconds, BACKEND(l), NULL);
+}
+
+static const struct backend_family {
+	enum expo_type type;
+	const char *name, *help;
+	void (*write)(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+		      const struct reconcile_backend *b);
+} backend_families[] = {
+	{ EXPO_COUNTER, "shunt_backend_packets", "Packets of clients sent to the backend.", write_backend_packets },
+	{ EXPO_COUNTER, "shunt_backend_bytes", "Bytes of those packets, from their IP headers on.", write_backend_bytes },
+	{ EXPO_GAUGE, "shunt_backend_state", "1 for the state that the backend is in, 0 for the others.",
+	  write_backend_state },
+	{ EXPO_GAUGE, "shunt_backend_weight", "Configured weight.", write_backend_weight },
+	{ EXPO_GAUGE, "shunt_backend_share_ratio", "Share of the service's slots that the backend owns, 0 to 1.",
+	  write_backend_share },
+	{ EXPO_GAUGE, "shunt_backend_nexthop_usable", "Whether the way to the backend is known.", write_backend_nexthop },
+	{ EXPO_COUNTER, "shunt_backend_checks", "Health checks that ended, by result.", write_backend_checks },
+	{ EXPO_GAUGE, "shunt_backend_check_duration_seconds", "Duration of the last health check.",
+	  write_backend_check_duration },
+};
+
+/* Addresses of all backends as text, in their order; made once, each family needs them. NULL: out of memory. */
+static char (*backend_texts(const struct services *all))[ENDPOINT_TEXT]
+{
+	char (*texts)[ENDPOINT_TEXT];
+	size_t n = 0;
+
+	for (size_t i = 0; i < all->n; i++)
+		n += all->list[i].n_backends;
+	texts = calloc(n + 1, sizeof(*texts));
+	n = 0;
+	for (size_t i = 0; texts && i < all->n; i++)
+		for (size_t j = 0; j < all->list[i].n_backends; j++)
+			endpoint_format(&all->list[i].backends[j].at, texts[n++]);
+	return texts;
+}
+
+static void write_backend_family(struct expo *e, const struct services *all, const char (*texts)[ENDPOINT_TEXT],
+				 const struct backend_family *family)
+{
+	expo_family(e, family->type, family->name, family->help);
+	for (size_t i = 0; i < all->n; i++) {
+		const struct reconcile_service *s = &all->list[i];
+
+		for (size_t j = 0; j < s->n_backends; j++) {
+			struct backend_labels l = { .service = s->conf->name, .at = *texts++ };
+
+			family->write(e, &l, s, &s->backends[j]);
+		}
+	}
+}
+
+static int write_backends(struct expo *e, const struct services *all)
+{
+	_cleanup_free_ char (*texts)[ENDPOINT_TEXT] = backend_texts(all);
+
+	if (!texts)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(backend_families); i++)
+		write_backend_family(e, all, (const char (*)[ENDPOINT_TEXT])texts, &backend_families[i]);
+	return 0;
+}
+
+/* ---- reconciling and limits ---- */
+
+static void write_limits(struct expo *e, const struct api *a, const struct reconcile_stats *now)
+{
+	const struct limits *of = dp_limits(a->x->dp);
+	const struct {
+		const char *name;
+		uint32_t used, of;
+	} limits[] = {
+		{ "services", now->services, of->services },
+		{ "listeners", now->listeners, of->listeners },
+		{ "members", now->members, of->members },
+		{ "backends", now->backends, of->backends },
+		{ "slots", now->slots, of->slots },
+	};
+
+	expo_family(e, EXPO_GAUGE, "shunt_limit", "Size of the map, from limits in the configuration.");
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		expo_count(e, limits[i].of, "limit", limits[i].name, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_limit_used", "How much of the map is in use.");
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		expo_count(e, limits[i].used, "limit", limits[i].name, NULL);
+}
+
+static void write_reconcile(struct expo *e, const struct api *a)
+{
+	struct reconcile_stats now;
+
+	reconcile_stats(a->x->reconcile, &now);
+	write_limits(e, a, &now);
+	expo_family(e, EXPO_COUNTER, "shunt_applies", "Configurations applied, changes by command included.");
+	expo_count(e, now.applies, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_apply_duration_seconds", "Duration of the last one.");
+	expo_value(e, now.last_apply_seconds, NULL);
+	expo_family(e, EXPO_COUNTER, "shunt_health_changes", "Backends that became healthy or unhealthy.");
+	expo_count(e, now.verdicts, NULL);
+	expo_family(e, EXPO_GAUGE, "shunt_failover_duration_seconds", "Last time from a verdict to its store in the kernel.");
+	expo_value(e, now.last_verdict_seconds, NULL);
+}
+
+/* ---- the request ---- */
+
+static int write_all(struct expo *e, const struct api *a)
+{
+	_cleanup_(services_free) struct services all = {};
+	int err = services_load(a, &all);
+
+	if (err)
+		return err;
+	write_daemon(e, a);
+	write_config(e, a);
+	write_interfaces(e, a);
+	write_packets(e, a);
+	write_services(e, &all);
+	err = write_backends(e, &all);
+	write_reconcile(e, a);
+	write_process(e, a);
+	expo_end(e);
+	return e->failed ? -ENOMEM : err;
+}
+
+static void free_text(const void *data, size_t len, void *text)
+{
+	(void)data;
+	(void)len;
+	free(text);
+}
+
+static void send_metrics(struct evhttp_request *req, const struct api *a, struct evbuffer *out)
+{
+	const char *accept = evhttp_find_header(evhttp_request_get_input_headers(req), "Accept");
+	struct expo e = { .openmetrics = accept_openmetrics(accept) };
+
+	if (write_all(&e, a) || evbuffer_add_reference(out, e.data, e.len, free_text, e.data)) {
+		free(e.data);
+		evhttp_send_error(req, 500, "Out of memory");
+		return;
+	}
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", expo_content_type(e.openmetrics));
+	evhttp_send_reply(req, 200, "OK", out);
+}
+
+static void send_index(struct evhttp_request *req, struct evbuffer *out)
+{
+	evbuffer_add_printf(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><title>shuntd</title></head><body>\n"
+				 "<h1>shuntd %s</h1>\n<p><a href=\"/metrics\">Metrics for Prometheus</a></p>\n"
+				 "</body></html>\n", SHUNT_VERSION);
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", "text/html; charset=utf-8");
+	evhttp_send_reply(req, 200, "OK", out);
+}
+
+void metrics_request(struct evhttp_request *req, void *arg)
+{
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req));
+	enum evhttp_cmd_type method = evhttp_request_get_command(req);
+	struct evbuffer *out = evbuffer_new();
+
+	if (!out) {
+		evhttp_send_error(req, 500, "Out of memory");
+		return;
+	}
+	if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
+		evhttp_add_header(evhttp_request_get_output_headers(req), "Allow", "GET, HEAD");
+		evhttp_send_error(req, 405, "Method Not Allowed");
+	} else if (path && !strcmp(path, "/metrics")) {
+		send_metrics(req, arg, out);
+	} else if (path && !strcmp(path, "/")) {
+		send_index(req, out);
+	} else {
+		evhttp_send_error(req, 404, "Not Found");
+	}
+	evbuffer_free(out);
+}

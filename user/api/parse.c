@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "api/parse.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/clean.h"
+
+const char *const service_keys[] = { "name", "listen", "algorithm", "forward", "slots", "check", NULL };
+const char *const backend_keys[] = { "address", "weight", "admin", NULL };
+
+#define wrong(error, ...) (snprintf(error, PARSE_ERROR, __VA_ARGS__), -EINVAL)
+
+int parse_number(const json_t *o, const char *key, uint64_t min, uint64_t max, uint64_t *out, char error[PARSE_ERROR])
+{
+	const json_t *v = json_object_get(o, key);
+	json_int_t n = json_integer_value(v);
+
+	if (!v)
+		return 0;
+	if (!json_is_integer(v) || n < 0 || (uint64_t)n < min || (uint64_t)n > max)
+		return wrong(error, "\"%s\" is no whole number from %" PRIu64 " to %" PRIu64, key, min, max);
+	*out = n;
+	return 0;
+}
+
+/* One of n words, by its number; *out is untouched when o has no such key. */
+static int parse_word(const json_t *o, const char *key, const char *const *words, int n, int *out,
+		      char error[PARSE_ERROR])
+{
+	const json_t *v = json_object_get(o, key);
+	char known[128] = "";
+
+	if (!v)
+		return 0;
+	for (int i = 0; i < n; i++) {
+		size_t len = strlen(known);
+
+		if (json_is_string(v) && !strcmp(words[i], json_string_value(v))) {
+			*out = i;
+			return 0;
+		}
+		snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "", words[i]);
+	}
+	return wrong(error, "\"%s\" is none of %s", key, known);
+}
+
+static int parse_text(const json_t *o, const char *key, char **out, char error[PARSE_ERROR])
+{
+	const json_t *v = json_object_get(o, key);
+	char *copy;
+
+	if (!v || json_is_null(v))
+		return 0;
+	if (!json_is_string(v))
+		return wrong(error, "\"%s\" is no text", key);
+	copy = strdup(json_string_value(v));
+	if (!copy)
+		return -ENOMEM;
+	free(*out);
+	*out = copy;
+	return 0;
+}
+
+/* ---- checks ---- */
+
+static const char *const check_kinds[] = { "none", "tcp", "http" };
+static const char *const check_keys[] = { "kind", "port", "path", "host", "status_min", "status_max",
+					  "interval_ms", "timeout_ms", "fall", "rise" };
+
+static int check_unknown_keys(const json_t *o, char error[PARSE_ERROR])
+{
+	json_t *copy = json_copy((json_t *)o);
+	const char *left;
+	int err = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(check_keys); i++)
+		json_object_del(copy, check_keys[i]);
+	left = json_object_iter_key(json_object_iter(copy));
+	if (left)
+		err = wrong(error, "unknown key \"%.64s\" in \"check\"", left);
+	json_decref(copy);
+	return err;
+}
+
+/* The numbers of a check, with the same defaults as in a file. */
+static int parse_check_numbers(const json_t *o, struct check *c, char error[PARSE_ERROR])
+{
+	uint64_t port = 0, status_min = 200, status_max = 399, interval = 2000, timeout = 1000, fall = 3, rise = 2;
+
+	if (parse_number(o, "port", 1, 65535, &port, error) ||
+	    parse_number(o, "status_min", 100, 599, &status_min, error) ||
+	    parse_number(o, "status_max", 100, 599, &status_max, error) ||
+	    parse_number(o, "interval_ms", 10, 3600000, &interval, error) ||
+	    parse_number(o, "timeout_ms", 10, 3600000, &timeout, error) ||
+	    parse_number(o, "fall", 1, 1000, &fall, error) || parse_number(o, "rise", 1, 1000, &rise, error))
+		return -EINVAL;
+	c->port = port;
+	c->status_min = c->kind == CHECK_HTTP ? status_min : 0;
+	c->status_max = c->kind == CHECK_HTTP ? status_max : 0;
+	c->interval_ms = interval;
+	c->timeout_ms = timeout;
+	c->fall = fall;
+	c->rise = rise;
+	return 0;
+}
+
+/* What is not said is as in a file: a TCP check where there is TCP. */
+static int default_check(const struct service *s, struct check *c, char error[PARSE_ERROR])
+{
+	for (size_t i = 0; i < s->n_listens; i++)
+		if (s->listens[i].proto == IPPROTO_TCP)
+			c->kind = CHECK_TCP;
+	return c->kind == CHECK_NONE ? 0 : parse_check_numbers(NULL, c, error);
+}
+
+static int parse_check(const json_t *o, struct check *c, char error[PARSE_ERROR])
+{
+	int kind = CHECK_TCP, err;
+
+	if (!json_is_object(o))
+		return wrong(error, "\"check\" is no object such as {\"kind\": \"tcp\"}");
+	err = check_unknown_keys(o, error);
+	if (!err)
+		err = parse_word(o, "kind", check_kinds, ARRAY_SIZE(check_kinds), &kind, error);
+	c->kind = kind;
+	if (err || kind == CHECK_NONE)
+		return err;
+	err = parse_check_numbers(o, c, error);
+	if (err || kind != CHECK_HTTP)
+		return err;
+	err = parse_text(o, "path", &c->path, error);
+	if (!err)
+		err = parse_text(o, "host", &c->host, error);
+	if (!err && !c->path && !(c->path = strdup("/")))
+		err = -ENOMEM;
+	return err;
+}
+
+/* ---- services ---- */
+
+static int parse_listens(const json_t *list, struct service *s, char error[PARSE_ERROR])
+{
+	if (!json_is_array(list) || !json_array_size(list))
+		return wrong(error, "\"listen\" is no list such as [\"192.0.2.10:80/tcp\"]");
+	s->listens = calloc(json_array_size(list), sizeof(*s->listens));
+	if (!s->listens)
+		return -ENOMEM;
+	for (; s->n_listens < json_array_size(list); s->n_listens++) {
+		const char *text = json_string_value(json_array_get(list, s->n_listens));
+
+		if (!text || listen_parse(text, &s->listens[s->n_listens]))
+			return wrong(error, "listen \"%.80s\": write ADDRESS:PORT/tcp or ADDRESS:PORT/udp, with * for every port,"
+				     " such as 192.0.2.10:80/tcp or [2001:db8::1]:*/udp", text ?: "");
+	}
+	return 0;
+}
+
+int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
+{
+	_cleanup_(service_clear) struct service s = {};
+	int algorithm = ALGORITHM_CONSISTENT, forward = FORWARD_IPIP, err;
+	uint64_t slots = 0;
+
+	if (!json_object_get(o, "name"))
+		return wrong(error, "\"name\" is missing");
+	err = parse_text(o, "name", &s.name, error);
+	if (!err && !s.name)
+		return wrong(error, "\"name\" is missing");
+	if (!err)
+		err = parse_listens(json_object_get(o, "listen"), &s, error);
+	if (!err)
+		err = parse_word(o, "algorithm", algorithm_names, ARRAY_SIZE(algorithm_names), &algorithm, error);
+	if (!err)
+		err = parse_word(o, "forward", forward_names, ARRAY_SIZE(forward_names), &forward, error);
+	if (!err)
+		err = parse_number(o, "slots", 64, 1 << 20, &slots, error);
+	if (!err && json_object_get(o, "check"))
+		err = parse_check(json_object_get(o, "check"), &s.check, error);
+	else if (!err)
+		err = default_check(&s, &s.check, error);
+	if (err)
+		return err;
+	s.algorithm = algorithm;
+	s.forward = forward;
+	s.slots = slots;
+	*out = s;
+	s = (struct service){};
+	return 0;
+}
+
+/* ---- backends ---- */
+
+int parse_address(const char *text, struct endpoint *out, char error[PARSE_ERROR])
+{
+	struct endpoint at;
+
+	if (!text || endpoint_parse(text, &at))
+		return wrong(error, "backend \"%.80s\": write ADDRESS:PORT, such as 10.0.0.11:80 or [2001:db8::11]:80",
+			     text ?: "");
+	*out = at;
+	return 0;
+}
+
+int parse_backend(const json_t *o, struct backend *b, char error[PARSE_ERROR])
+{
+	static const char *const admins[] = {
+		[ADMIN_ENABLED] = "enable", [ADMIN_DRAINING] = "drain", [ADMIN_DISABLED] = "disable"
+	};
+	uint64_t weight = b->weight;
+	int admin = b->admin;
+
+	if (parse_number(o, "weight", 0, WEIGHT_MAX, &weight, error) ||
+	    parse_word(o, "admin", admins, ARRAY_SIZE(admins), &admin, error))
+		return -EINVAL;
+	b->weight = weight;
+	b->admin = admin;
+	return 0;
+}

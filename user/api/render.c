@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "api/render.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define X(name, word, text) word,
+const char *const verdict_words[SHUNT_N_VERDICTS] = { SHUNT_VERDICTS(X) };
+const char *const reason_words[SHUNT_N_REASONS] = { SHUNT_REASONS(X) };
+#undef X
+#define X(name, word, text) text,
+const char *const reason_texts[SHUNT_N_REASONS] = { SHUNT_REASONS(X) };
+#undef X
+
+double backend_share(const struct reconcile_service *s, const struct reconcile_backend *b)
+{
+	return s->n_slots ? (double)b->slots / s->n_slots : 0;
+}
+
+json_t *json_text(const char *text)
+{
+	json_t *o = json_string(text);
+	char *copy;
+
+	if (o || !(copy = strdup(text)))
+		return o;
+	for (char *p = copy; *p; p++)
+		if (*p & 0x80)
+			*p = '?';
+	o = json_string(copy);
+	free(copy);
+	return o;
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+/* ---- checks ---- */
+
+static const char *check_kind_word(enum check_kind kind)
+{
+	return kind == CHECK_TCP ? "tcp" : kind == CHECK_HTTP ? "http" : "none";
+}
+
+static json_t *render_check(const struct check *c)
+{
+	json_t *o = json_pack("{s:s}", "kind", check_kind_word(c->kind));
+
+	if (!o || c->kind == CHECK_NONE)
+		return o;
+	json_object_set_new(o, "interval_ms", json_integer(c->interval_ms));
+	json_object_set_new(o, "timeout_ms", json_integer(c->timeout_ms));
+	json_object_set_new(o, "fall", json_integer(c->fall));
+	json_object_set_new(o, "rise", json_integer(c->rise));
+	if (c->port)
+		json_object_set_new(o, "port", json_integer(c->port));
+	if (c->kind == CHECK_TCP)
+		return o;
+	json_object_set_new(o, "path", text_or_null(c->path));
+	json_object_set_new(o, "host", text_or_null(c->host));
+	json_object_set_new(o, "status_min", json_integer(c->status_min));
+	json_object_set_new(o, "status_max", json_integer(c->status_max));
+	return o;
+}
+
+static json_t *render_health(const struct health_info *h)
+{
+	return json_pack("{s:I, s:I, s:f, s:s, s:I, s:i}", "checks", (json_int_t)h->checks, "failures",
+			 (json_int_t)h->failures, "last_seconds", h->last_seconds, "last_error", h->last_error,
+			 "since_ms", (json_int_t)h->since_ms, "streak", (int)h->streak);
+}
+
+/* ---- next hops ---- */
+
+static json_t *mac_text(const uint8_t mac[6])
+{
+	return json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+static json_t *interface_text(uint32_t ifindex)
+{
+	char name[IFNAMSIZ];
+
+	return if_indextoname(ifindex, name) ? json_string(name) : json_sprintf("#%u", ifindex);
+}
+
+static json_t *render_nexthop(const struct nexthop *n)
+{
+	char via[ADDR_TEXT];
+
+	if (!n)
+		return json_pack("{s:b, s:s}", "usable", 0, "problem", "not looked up yet");
+	if (!n->usable)
+		return json_pack("{s:b, s:s}", "usable", 0, "problem", n->problem);
+	return json_pack("{s:b, s:o, s:o, s:s, s:i, s:i, s:s}", "usable", 1, "interface", interface_text(n->ifindex),
+			 "mac", mac_text(n->dmac), "via", addr_format(&n->via, via), "mtu", n->mtu, "vlan",
+			 n->vlan & 0xfff, "problem", n->problem);
+}
+
+/* ---- services and backends ---- */
+
+json_t *render_backend(const struct reconcile_service *s, const struct reconcile_backend *b)
+{
+	char at[ENDPOINT_TEXT];
+
+	return json_pack("{s:s, s:s, s:i, s:s, s:f, s:i, s:I, s:I, s:o, s:o}", "service", s->conf->name, "address",
+			 endpoint_format(&b->at, at), "weight", (int)b->weight, "state", state_names[b->state], "share",
+			 backend_share(s, b), "slots", (int)b->slots, "packets", (json_int_t)b->packets, "bytes",
+			 (json_int_t)b->bytes, "check", render_health(&b->health), "nexthop",
+			 render_nexthop(b->nexthop));
+}
+
+static json_t *render_listens(const struct service *conf)
+{
+	json_t *list = json_array();
+	char text[LISTEN_TEXT];
+
+	for (size_t i = 0; i < conf->n_listens; i++)
+		json_array_append_new(list, json_string(listen_format(&conf->listens[i], text)));
+	return list;
+}
+
+json_t *render_service(const struct reconcile_service *s)
+{
+	json_t *backends = json_array();
+
+	for (size_t i = 0; i < s->n_backends; i++)
+		json_array_append_new(backends, render_backend(s, &s->backends[i]));
+	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:I, s:I, s:o, s:o}", "name", s->conf->name, "listen",
+			 render_listens(s->conf), "algorithm", algorithm_names[s->conf->algorithm], "forward",
+			 forward_names[s->conf->forward], "slots", (int)s->n_slots, "moving",
+			 (int)s->moving, "fingerprint",
+			 json_sprintf("%016" PRIx64, s->fingerprint), "packets", (json_int_t)s->packets, "bytes",
+			 (json_int_t)s->bytes, "check", render_check(&s->conf->check), "backends", backends);
+}
+
+/* ---- drops ---- */
+
+char *drop_interface(const struct dp_drop *d, char text[DROP_INTERFACE_TEXT])
+{
+	if (!d->ifname[0]) {
+		snprintf(text, DROP_INTERFACE_TEXT, "#%u", d->ifindex);
+		return text;
+	}
+	snprintf(text, DROP_INTERFACE_TEXT, "%s", d->ifname);
+	for (char *p = text; *p; p++)
+		if (*p <= ' ' || *p > '~')
+			*p = '?';
+	return text;
+}
+
+json_t *render_drop(const struct dp_drop *d)
+{
+	char interface[DROP_INTERFACE_TEXT];
+	/* a newer program may know reasons that this daemon does not */
+	bool known = d->reason < SHUNT_N_REASONS;
+
+	return json_pack("{s:s, s:s, s:I, s:s}", "interface", drop_interface(d, interface), "reason",
+			 known ? reason_words[d->reason] : "unknown", "packets", (json_int_t)d->packets, "description",
+			 known ? reason_texts[d->reason] : "a reason that this version does not know");
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Structures as JSON, for the control socket. Each returns a new reference, NULL when out of memory. */
+#ifndef API_RENDER_H
+#define API_RENDER_H
+
+#include <jansson.h>
+
+#include "reconcile/reconcile.h"
+
+json_t *json_text(const char *text); /* like json_string, but bytes that are no UTF-8 text become '?' */
+json_t *render_service(const struct reconcile_service *s);
+json_t *render_backend(const struct reconcile_service *s, const struct reconcile_backend *b);
+json_t *render_drop(const struct dp_drop *d);
+
+/* Name of the interface of a drop: "eth0", or "#7" for one that is gone. Bytes that are no plain text become '?'. */
+#define DROP_INTERFACE_TEXT 24
+char *drop_interface(const struct dp_drop *d, char text[DROP_INTERFACE_TEXT]);
+
+extern const char *const verdict_words[SHUNT_N_VERDICTS];
+extern const char *const reason_words[SHUNT_N_REASONS];
+extern const char *const reason_texts[SHUNT_N_REASONS];
+
+double backend_share(const struct reconcile_service *s, const struct reconcile_backend *b); /* 0 to 1, of the slots */
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The one screen: what is attached, what runs, how it differs from the file, what is wrong. */
+#include <string.h>
+#include <time.h>
+
+#include "api/call.h"
+#include "api/render.h"
+#include "base/clean.h"
+#include "model/diff.h"
+
+#define PROBLEMS_MAX 100 /* the rest is counted */
+
+/* ---- configuration ---- */
+
+static void note_difference(void *list, const struct diff *d)
+{
+	char text[DIFF_TEXT];
+
+	json_array_append_new(list, json_string(diff_state(d, text)));
+}
+
+static json_t *status_config(const struct api *a)
+{
+	json_t *differences = json_array();
+
+	if (a->x->file)
+		config_diff(a->x->file, api_running(a), note_difference, differences);
+	return json_pack("{s:s, s:b, s:o, s:s}", "file", a->x->config_path ?: "", "differs",
+			 json_array_size(differences) > 0, "differences", differences, "last_reload_error",
+			 a->x->last_reload_error);
+}
+
+/* ---- interfaces ---- */
+
+static json_t *roles(unsigned roles)
+{
+	json_t *list = json_array();
+
+	if (roles & ROLE_EDGE)
+		json_array_append_new(list, json_string("edge"));
+	if (roles & ROLE_BACKEND)
+		json_array_append_new(list, json_string("backend"));
+	return list;
+}
+
+static const char *mode(const struct dp_interface *i)
+{
+	return i->mode == XDP_MODE_NATIVE ? "native" : i->mode == XDP_MODE_GENERIC ? "generic" : "none";
+}
+
+static json_t *status_interfaces(const struct api *a, json_t *problems)
+{
+	const struct dp_interface *all;
+	size_t n = dp_interfaces(a->x->dp, &all);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:s, s:s}", "name", all[i].name, "ifindex",
+						      all[i].ifindex, "roles", roles(all[i].roles), "mode",
+						      mode(&all[i]), "problem", all[i].problem));
+		if (all[i].problem[0])
+			json_array_append_new(problems, json_sprintf("interface %s: %s", all[i].name, all[i].problem));
+	}
+	return list;
+}
+
+/* ---- backends ---- */
+
+/* What keeps a backend that should work from working; NULL: nothing. */
+static const char *backend_problem(const struct reconcile_backend *b)
+{
+	if (b->state == STATE_DISABLED)
+		return NULL;
+	if (b->nexthop && !b->nexthop->usable)
+		return b->nexthop->problem[0] ? b->nexthop->problem : "its next hop is not known yet";
+	if (b->state == STATE_UNHEALTHY)
+		return b->health.last_error[0] ? b->health.last_error : "unhealthy";
+	return NULL;
+}
+
+static void note_backend(const struct reconcile_service *s, const struct reconcile_backend *b, json_t *problems,
+			 size_t *left_out)
+{
+	const char *problem = backend_problem(b);
+	char at[ENDPOINT_TEXT];
+
+	if (!problem)
+		return;
+	if (json_array_size(problems) < PROBLEMS_MAX)
+		json_array_append_new(problems, json_sprintf("service %s: backend %s: %s", s->conf->name,
+							     endpoint_format(&b->at, at), problem));
+	else
+		++*left_out;
+}
+
+static void note_service(const struct reconcile_service *s, json_t *problems)
+{
+	for (size_t i = 0; i < s->n_backends; i++)
+		if (s->backends[i].slots)
+			return;
+	json_array_append_new(problems, json_sprintf("service %s: no usable backend, its packets are dropped",
+						     s->conf->name));
+}
+
+static json_t *status_backends(const struct services *all, json_t *problems)
+{
+	unsigned counts[N_STATES] = {};
+	json_t *o = json_object();
+	size_t left_out = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct reconcile_service *s = &all->list[i];
+
+		note_service(s, problems);
+		for (size_t j = 0; j < s->n_backends; j++) {
+			counts[s->backends[j].state]++;
+			note_backend(s, &s->backends[j], problems, &left_out);
+		}
+	}
+	if (left_out)
+		json_array_append_new(problems, json_sprintf("and %zu backends more", left_out));
+	for (int i = 0; i < N_STATES; i++)
+		json_object_set_new(o, state_names[i], json_integer(counts[i]));
+	return o;
+}
+
+/* ---- packets and limits ---- */
+
+static void status_packets(const struct api *a, json_t *status)
+{
+	uint64_t counted[SHUNT_N_VERDICTS] = {};
+	json_t *packets = json_object(), *rates = json_object();
+
+	dp_verdicts(a->x->dp, counted);
+	for (int i = 0; i < SHUNT_N_VERDICTS; i++) {
+		json_object_set_new(packets, verdict_words[i], json_integer(counted[i]));
+		json_object_set_new(rates, verdict_words[i], json_real(a->rates.per_second[i]));
+	}
+	json_object_set_new(status, "packets", packets);
+	json_object_set_new(status, "rates", rates);
+}
+
+static json_int_t count_drops(const struct api *a)
+{
+	_cleanup_free_ struct dp_drop *drops = NULL;
+	json_int_t sum = 0;
+	size_t n = 0;
+
+	if (dp_drops(a->x->dp, &drops, &n))
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		sum += drops[i].packets;
+	return sum;
+}
+
+static json_t *limit(uint32_t used, uint32_t of)
+{
+	return json_pack("{s:I, s:I}", "used", (json_int_t)used, "of", (json_int_t)of);
+}
+
+static json_t *status_limits(const struct api *a)
+{
+	const struct limits *of = dp_limits(a->x->dp);
+	struct reconcile_stats now;
+
+	reconcile_stats(a->x->reconcile, &now);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "services", limit(now.services, of->services), "listeners",
+			 limit(now.listeners, of->listeners), "members", limit(now.members, of->members),
+			 "backends", limit(now.backends, of->backends), "slots",
+			 limit(now.slots, of->slots));
+}
+
+static json_t *status_lacks(const struct api *a)
+{
+	json_t *list = json_array();
+
+	for (const char *const *text = dp_lacks(a->x->dp); text && *text; text++)
+		json_array_append_new(list, json_string(*text));
+	return list;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
+}
+
+static json_t *status_daemon(const struct api *a)
+{
+	uint64_t now = now_ms();
+
+	return json_pack("{s:s, s:i, s:I, s:f, s:b}", "version", SHUNT_VERSION, "pid", (int)getpid(), "started_ms",
+			 (json_int_t)a->x->started_ms, "uptime_seconds",
+			 now > a->x->started_ms ? (now - a->x->started_ms) / 1e3 : 0.0, "adopted", a->x->adopted);
+}
+
+int get_status(struct call *c)
+{
+	_cleanup_(services_free) struct services all = {};
+	json_t *status, *problems;
+
+	if (services_load(c->api, &all))
+		return call_error(c, 500, "out of memory");
+	status = status_daemon(c->api);
+	problems = json_array();
+	if (c->api->problem[0])
+		json_array_append_new(problems, json_text(c->api->problem));
+	json_object_set_new(status, "config", status_config(c->api));
+	json_object_set_new(status, "interfaces", status_interfaces(c->api, problems));
+	json_object_set_new(status, "services", json_integer(all.n));
+	json_object_set_new(status, "backends", status_backends(&all, problems));
+	status_packets(c->api, status);
+	json_object_set_new(status, "drops", json_integer(count_drops(c->api)));
+	json_object_set_new(status, "limits", status_limits(c->api));
+	json_object_set_new(status, "problems", problems);
+	json_object_set_new(status, "lacks", status_lacks(c->api));
+	return call_ok(c, status);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "api/steps.h"
+
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "api/render.h"
+
+static void step(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void step(json_t *list, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	json_array_append_new(list, json_vsprintf(fmt, args));
+	va_end(args);
+}
+
+static const char *proto_word(uint8_t proto)
+{
+	return proto == IPPROTO_UDP ? "udp" : "tcp";
+}
+
+/* ---- the way in ---- */
+
+static void arrives(const struct steps *s, json_t *list)
+{
+	const char *what = s->asked.proto == IPPROTO_UDP ? "UDP packet" : s->asked.syn ? "TCP SYN" : "TCP packet";
+	char src[ENDPOINT_TEXT], dst[ENDPOINT_TEXT];
+
+	step(list, "a %s from %s to %s arrives on %s", what, endpoint_format(&s->asked.src, src),
+	     endpoint_format(&s->asked.dst, dst), s->interface);
+}
+
+static void finds_no_service(const struct steps *s, json_t *list)
+{
+	char dst[ENDPOINT_TEXT];
+
+	step(list, "no service listens on %s/%s", endpoint_format(&s->asked.dst, dst), proto_word(s->asked.proto));
+	if (s->near[0])
+		step(list, "a service has this address, but listens on %s", s->near);
+}
+
+static void finds_service(const struct steps *s, json_t *list)
+{
+	if (s->listen[0])
+		step(list, "is for service %s (%s)", s->service, s->listen);
+	else
+		step(list, "is for service %s", s->service);
+}
+
+/* ---- the choice ---- */
+
+static void falls_in_slot(const struct steps *s, json_t *list)
+{
+	char owner[ENDPOINT_TEXT];
+
+	if (s->slot == SHUNT_UNSET)
+		return;
+	if (s->owner.known)
+		step(list, "falls in slot %u of %u, owned by %s (%s)", s->slot, s->n_slots,
+		     endpoint_format(&s->owner.at, owner), s->owner.state);
+	else
+		step(list, "falls in slot %u of %u, which nobody owns", s->slot, s->n_slots);
+}
+
+/* After a change the slot has a new owner, and flows from before it keep the one that they had. */
+static void is_in_transition(const struct steps *s, json_t *list)
+{
+	char chosen[ENDPOINT_TEXT];
+
+	if (!(s->flags & SHUNT_TRACE_TRANSITION) || s->flags & SHUNT_TRACE_FAILED_OVER || !s->chosen.known)
+		return;
+	step(list, "the slot is in transition: flows from before the change keep their backend, and this packet goes to %s",
+	     endpoint_format(&s->chosen.at, chosen));
+}
+
+static void fails_over(const struct steps *s, json_t *list)
+{
+	char owner[ENDPOINT_TEXT], chosen[ENDPOINT_TEXT];
+
+	if (!(s->flags & SHUNT_TRACE_FAILED_OVER) || !s->chosen.known)
+		return;
+	step(list, "%s is down: its runner-up %s takes it", endpoint_format(&s->owner.at, owner),
+	     endpoint_format(&s->chosen.at, chosen));
+}
+
+/* ---- the way out ---- */
+
+static void leaves(const struct steps *s, json_t *list)
+{
+	char from[ADDR_TEXT], to[ADDR_TEXT];
+	const uint8_t *m = s->out_mac;
+
+	if (s->tunnel)
+		step(list, "is sent in an IPIP tunnel from %s to %s", addr_format(&s->tunnel_from, from),
+		     addr_format(&s->tunnel_to, to));
+	step(list, "leaves on %s to %02x:%02x:%02x:%02x:%02x:%02x%s", s->out_interface, m[0], m[1], m[2], m[3], m[4],
+	     m[5], s->xdp == XDP_TX ? " (the interface it came in on)" : "");
+}
+
+static void is_answered(const struct steps *s, json_t *list)
+{
+	if (!(s->flags & SHUNT_TRACE_ICMP_ERROR)) {
+		step(list, "is answered here");
+		return;
+	}
+	if (s->mtu)
+		step(list, "does not fit: the way to the backend takes %u bytes, the tunnel's header included", s->mtu);
+	step(list, "is answered with an ICMP error, so that the sender sends what fits; a larger MTU on the way to "
+		   "the backends would let it pass");
+}
+
+static void what_to_do(const struct steps *s, json_t *list)
+{
+	switch (s->reason) {
+	case SHUNT_REASON_NO_BACKEND:
+		step(list, "what to do: `shunt backend list %s` shows the state of its backends and why checks fail",
+		     s->service ?: "");
+		break;
+	case SHUNT_REASON_NO_NEXTHOP:
+		step(list, "what to do: %s; give this host a route to the backend and see that its neighbour answers",
+		     s->nexthop_problem && *s->nexthop_problem ? s->nexthop_problem : "the next hop is not known");
+		break;
+	case SHUNT_REASON_TOO_BIG:
+	case SHUNT_REASON_TTL_EXPIRED:
+		step(list, "what to do: raise edge.icmp-rate if senders must be told more often");
+		break;
+	case SHUNT_REASON_TUNNEL_SOURCE:
+		step(list, "what to do: add the balancer's source prefix to backend.allow, if it is yours");
+		break;
+	default:
+		break;
+	}
+}
+
+static void is_dropped(const struct steps *s, json_t *list)
+{
+	bool known = s->reason < SHUNT_N_REASONS;
+
+	step(list, "is dropped: %s (%s)", known ? reason_texts[s->reason] : "a reason that this version does not know",
+	     known ? reason_words[s->reason] : "unknown");
+	what_to_do(s, list);
+}
+
+json_t *steps_render(const struct steps *s)
+{
+	json_t *list = json_array();
+
+	if (!list)
+		return NULL;
+	arrives(s, list);
+	if (s->service)
+		finds_service(s, list);
+	else if (s->verdict == SHUNT_VERDICT_EDGE_PASSED)
+		finds_no_service(s, list);
+	falls_in_slot(s, list);
+	is_in_transition(s, list);
+	fails_over(s, list);
+	if (s->verdict == SHUNT_VERDICT_EDGE_FORWARDED)
+		leaves(s, list);
+	else if (s->verdict == SHUNT_VERDICT_EDGE_ANSWERED)
+		is_answered(s, list);
+	else if (s->verdict == SHUNT_VERDICT_EDGE_DROPPED || s->verdict == SHUNT_VERDICT_BACKEND_DROPPED)
+		is_dropped(s, list);
+	else
+		step(list, "is passed on untouched to this host's own network stack");
+	return list;
+}
+
+/* ---- the packet as it leaves ---- */
+
+static uint16_t be16(const uint8_t *p)
+{
+	return p[0] << 8 | p[1];
+}
+
+static void read_outer4(struct steps *s, const uint8_t *ip, size_t len)
+{
+	if (len < 20 || (ip[9] != 4 && ip[9] != 41))
+		return;
+	memset(s->tunnel_from.b, 0, 10);
+	memset(s->tunnel_from.b + 10, 0xff, 2);
+	s->tunnel_to = s->tunnel_from;
+	memcpy(s->tunnel_from.b + 12, ip + 12, 4);
+	memcpy(s->tunnel_to.b + 12, ip + 16, 4);
+	s->tunnel = true;
+}
+
+static void read_outer6(struct steps *s, const uint8_t *ip, size_t len)
+{
+	if (len < 40 || (ip[6] != 4 && ip[6] != 41))
+		return;
+	memcpy(s->tunnel_from.b, ip + 8, 16);
+	memcpy(s->tunnel_to.b, ip + 24, 16);
+	s->tunnel = true;
+}
+
+void steps_read_packet(struct steps *s, const uint8_t *packet, size_t len)
+{
+	size_t at = 12;
+
+	if (len < 14)
+		return;
+	memcpy(s->out_mac, packet, 6);
+	while (len >= at + 6 && (be16(packet + at) == 0x8100 || be16(packet + at) == 0x88a8))
+		at += 4;
+	if (be16(packet + at) == 0x0800)
+		read_outer4(s, packet + at + 2, len - at - 2);
+	else if (be16(packet + at) == 0x86dd)
+		read_outer6(s, packet + at + 2, len - at - 2);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* shunt backend: who takes the packets of a service. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/clean.h"
+#include "cli/backends.h"
+#include "cli/client.h"
+#include "cli/output.h"
+
+#define EVERY_SERVICE "*"
+
+/* ---- list ---- */
+
+/* What the last check said: its duration, or why it failed. */
+static const char *check_text(const json_t *check, char text[CELL])
+{
+	if (!number_of(check, "checks"))
+		snprintf(text, CELL, "-");
+	else if (*text_of(check, "last_error"))
+		snprintf(text, CELL, "%s", text_of(check, "last_error"));
+	else
+		snprintf(text, CELL, "ok, %.1f ms", real_of(check, "last_seconds") * 1e3);
+	return text;
+}
+
+static const char *nexthop_text(const json_t *n, char text[CELL])
+{
+	if (flag_of(n, "usable"))
+		snprintf(text, CELL, "%s %s", text_of(n, "interface"), text_of(n, "mac"));
+	else
+		snprintf(text, CELL, "none: %s", text_of(n, "problem"));
+	return text;
+}
+
+void print_backends(const json_t *backends, bool with_service)
+{
+	char weight[CELL], share[CELL], packets[CELL], bytes[CELL], check[CELL], nexthop[CELL];
+	struct libscols_table *t = table_new("SERVICE", "ADDRESS", "STATE", ">WEIGHT", ">SHARE", ">PACKETS", ">BYTES",
+					     "CHECK", "NEXT HOP", NULL);
+	const json_t *b;
+	size_t i;
+
+	if (!with_service)
+		scols_column_set_flags(scols_table_get_column(t, 0), SCOLS_FL_HIDDEN);
+	json_array_foreach(backends, i, b)
+		table_row(t, text_of(b, "service"), text_of(b, "address"), text_of(b, "state"),
+			  count_text(number_of(b, "weight"), weight), percent_text(real_of(b, "share"), share),
+			  count_text(number_of(b, "packets"), packets), bytes_text(number_of(b, "bytes"), bytes),
+			  check_text(json_object_get(b, "check"), check),
+			  nexthop_text(json_object_get(b, "nexthop"), nexthop));
+	table_print(t);
+}
+
+/* "/v1/backends?service=NAME"; to be freed. */
+static char *list_path(const char *service)
+{
+	_cleanup_free_ char *encoded = client_path(service, NULL); /* "/v1/NAME" */
+	char *path;
+
+	if (!encoded || asprintf(&path, "/v1/backends?service=%s", encoded + strlen("/v1/")) < 0)
+		return NULL;
+	return path;
+}
+
+static int backend_list(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ char *path = argc ? list_path(argv[0]) : strdup("/v1/backends");
+	json_t *reply;
+	int status = client_get(cli, path, &reply);
+
+	if (status)
+		return status;
+	if (cli->json)
+		status = print_json(reply);
+	else
+		print_backends(json_object_get(reply, "backends"), !argc);
+	json_decref(reply);
+	return status;
+}
+
+/* ---- changes ---- */
+
+static int check_address(const struct cli *cli, const char *text)
+{
+	struct endpoint at;
+
+	if (!endpoint_parse(text, &at)) /* a backend may have no port */
+		return DONE;
+	return complain(cli, WRONG_USAGE, "\"%s\" is no ADDRESS:PORT, such as 10.0.0.11:80 or [2001:db8::11]:80", text);
+}
+
+static int parse_weight(const struct cli *cli, const char *text, int *out)
+{
+	size_t len = strlen(text);
+	long n = strtol(text, NULL, 10);
+
+	if (!len || len > 5 || strspn(text, "0123456789") != len || n > 65535)
+		return complain(cli, WRONG_USAGE, "weight \"%s\" is no whole number from 0 to 65535", text);
+	*out = n;
+	return DONE;
+}
+
+static int backend_add(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ char *path = client_path("services", argv[0], "backends", NULL);
+	json_t *body, *reply = NULL;
+	int status = check_address(cli, argv[1]), weight = -1;
+
+	if (!status && argc > 2 && (argc != 4 || strcmp(argv[2], "weight")))
+		status = complain(cli, WRONG_USAGE, "usage: shunt backend add SERVICE ADDRESS:PORT [weight N]");
+	if (!status && argc == 4)
+		status = parse_weight(cli, argv[3], &weight);
+	if (status)
+		return status;
+	body = json_pack("{s:s}", "address", argv[1]);
+	if (weight >= 0)
+		json_object_set_new(body, "weight", json_integer(weight));
+	return client_report(cli, client_post_json(cli, path, body, &reply), &reply);
+}
+
+/* [SERVICE] ADDRESS:PORT; without a service every one that has the backend is meant. */
+static char *backend_path(int argc, char **argv)
+{
+	return client_path("services", argc == 1 ? EVERY_SERVICE : argv[0], "backends", argv[argc - 1], NULL);
+}
+
+static int backend_delete(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ char *path = backend_path(argc, argv);
+	int status = check_address(cli, argv[argc - 1]);
+	json_t *reply = NULL;
+
+	if (status)
+		return status;
+	return client_report(cli, client_delete(cli, path, &reply), &reply);
+}
+
+static int set_admin(const struct cli *cli, int argc, char **argv, const char *admin)
+{
+	_cleanup_free_ char *path = backend_path(argc, argv);
+	int status = check_address(cli, argv[argc - 1]);
+	json_t *reply = NULL;
+
+	if (status)
+		return status;
+	return client_report(cli, client_post_json(cli, path, json_pack("{s:s}", "admin", admin), &reply), &reply);
+}
+
+static int backend_drain(const struct cli *cli, int argc, char **argv)
+{
+	return set_admin(cli, argc, argv, "drain");
+}
+
+static int backend_disable(const struct cli *cli, int argc, char **argv)
+{
+	return set_admin(cli, argc, argv, "disable");
+}
+
+static int backend_enable(const struct cli *cli, int argc, char **argv)
+{
+	return set_admin(cli, argc, argv, "enable");
+}
+
+static int backend_weight(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ char *path = backend_path(argc - 1, argv);
+	int status = check_address(cli, argv[argc - 2]), weight;
+	json_t *reply = NULL;
+
+	if (!status)
+		status = parse_weight(cli, argv[argc - 1], &weight);
+	if (status)
+		return status;
+	return client_report(cli, client_post_json(cli, path, json_pack("{s:i}", "weight", weight), &reply), &reply);
+}
+
+static const struct verb verbs[] = {
+	{ "list", 0, 1, "[SERVICE]", "backends, their state, share, checks and next hops", backend_list, false },
+	{ "show", 0, 1, "[SERVICE]", "the same as list", backend_list, false },
+	{ "add", 2, 4, "SERVICE ADDRESS:PORT [weight N]", "give the service one more backend", backend_add, false },
+	{ "delete", 1, 2, "[SERVICE] ADDRESS:PORT", "take it away; without SERVICE from every service that has it",
+	  backend_delete, false },
+	{ "drain", 1, 2, "[SERVICE] ADDRESS:PORT", "give it no flows, those that it has go to the others; it is still checked", backend_drain, false },
+	{ "disable", 1, 2, "[SERVICE] ADDRESS:PORT", "the same, by the name for what is out of order", backend_disable, false },
+	{ "enable", 1, 2, "[SERVICE] ADDRESS:PORT", "take it back: end draining or disabling", backend_enable, false },
+	{ "weight", 2, 3, "[SERVICE] ADDRESS:PORT N", "set its weight, 0 to 65535; 0 gets no flows", backend_weight, false },
+};
+
+const struct object backend_object = OBJECT("backend", "who takes the packets of a service", verbs);

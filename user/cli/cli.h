@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* `shunt`: an object, a verb, arguments. Each object is a file that ends in its table of verbs. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SHUNT_SOCKET "/run/shunt/shunt.sock"
+
+/* Exit statuses; scripts depend on them. */
+enum { DONE = 0, FAILED = 1, WRONG_USAGE = 2, UNREACHABLE = 3 };
+
+struct cli {
+	const char *socket;
+	bool json; /* one JSON document on standard output, errors too */
+	bool dry_run;
+};
+
+struct verb {
+	const char *name; /* "": the object has no verbs, its arguments follow at once */
+	int min, max; /* number of arguments */
+	const char *arguments; /* "NAME LISTEN...", for help */
+	const char *help; /* what it does, for help */
+	int (*run)(const struct cli *cli, int argc, char **argv); /* returns an exit status */
+	bool dry_run; /* knows --dry-run */
+};
+
+struct object {
+	const char *name, *help;
+	const struct verb *verbs; /* the first is meant when none is given and min is 0 */
+	size_t n_verbs;
+};
+#define OBJECT(object_name, text, table) \
+	{ .name = (object_name), .help = (text), .verbs = (table), .n_verbs = sizeof(table) / sizeof((table)[0]) }
+
+extern const struct object status_object, service_object, backend_object, apply_object, explain_object, drop_object;
+
+#endif

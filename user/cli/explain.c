@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* shunt explain: what the loaded program decides about a packet, and why. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/clean.h"
+#include "cli/client.h"
+#include "cli/output.h"
+
+static int bad_endpoint(const struct cli *cli, const char *text, const char *like)
+{
+	return complain(cli, WRONG_USAGE, "\"%s\" is no %s, such as 192.0.2.10:80%s or [2001:db8::10]:80%s", text, like,
+			strchr(like, '/') ? "/tcp" : "", strchr(like, '/') ? "/tcp" : "");
+}
+
+/* "192.0.2.10:80/tcp" in place: cuts the protocol off; without one it is tcp. NULL: there is another one. */
+static const char *take_protocol(char *text)
+{
+	char *slash = strchr(text, '/');
+
+	if (!slash)
+		return "tcp";
+	*slash++ = '\0';
+	return !strcmp(slash, "tcp") ? "tcp" : !strcmp(slash, "udp") ? "udp" : NULL;
+}
+
+/* "syn", "dev IFNAME", "length N", in any order. */
+static int take_words(const struct cli *cli, int argc, char **argv, json_t *body)
+{
+	for (int i = 0; i < argc; i++) {
+		if (!strcmp(argv[i], "syn")) {
+			json_object_set_new(body, "syn", json_true());
+		} else if (!strcmp(argv[i], "dev") && i + 1 < argc) {
+			json_object_set_new(body, "interface", json_string(argv[++i]));
+		} else if (!strcmp(argv[i], "length") && i + 1 < argc) {
+			uint16_t length;
+
+			if (port_parse(argv[++i], &length))
+				return complain(cli, WRONG_USAGE, "length \"%s\" is no number from 1 to 65535", argv[i]);
+			json_object_set_new(body, "length", json_integer(length));
+		} else {
+			return complain(cli, WRONG_USAGE, "\"%s\": after the addresses come syn, dev IFNAME, length N", argv[i]);
+		}
+	}
+	return DONE;
+}
+
+static void print_steps(const json_t *reply)
+{
+	const json_t *steps = json_object_get(reply, "steps"), *step;
+	size_t i;
+
+	json_array_foreach(steps, i, step)
+		printf("%2zu. %s\n", i + 1, json_string_value(step) ?: "");
+}
+
+static int ask(const struct cli *cli, json_t *body)
+{
+	json_t *reply;
+	int status = client_post_json(cli, "/v1/explain", body, &reply);
+
+	if (status)
+		return status;
+	if (cli->json)
+		status = print_json(reply);
+	else
+		print_steps(reply);
+	json_decref(reply);
+	return status;
+}
+
+static int explain(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ char *destination = strdup(argv[1]);
+	const char *protocol = destination ? take_protocol(destination) : NULL;
+	struct endpoint src, dst;
+	json_t *body;
+	int status;
+
+	if (endpoint_parse(argv[0], &src) || !src.port)
+		return bad_endpoint(cli, argv[0], "ADDRESS:PORT");
+	if (!protocol || endpoint_parse(destination, &dst) || !dst.port)
+		return bad_endpoint(cli, argv[1], "ADDRESS:PORT/PROTOCOL");
+	body = json_pack("{s:s, s:s, s:s}", "source", argv[0], "destination", destination, "protocol", protocol);
+	status = take_words(cli, argc - 2, argv + 2, body);
+	if (!status)
+		return ask(cli, body);
+	json_decref(body);
+	return status;
+}
+
+static const struct verb verbs[] = {
+	{ "", 2, 7, "SRC:PORT DST:PORT/tcp|udp [syn] [dev IFNAME] [length N]",
+	  "run the loaded program on that packet and say, step by step, what it decides and why", explain, false },
+};
+
+const struct object explain_object = OBJECT("explain", "what becomes of a packet, and why", verbs);

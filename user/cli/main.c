@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Options, then an object and a verb from the tables, then the verb runs. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clean.h"
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/word.h"
+
+static const struct object *const objects[] = { &status_object, &service_object, &backend_object,
+						&apply_object, &explain_object, &drop_object };
+
+static const char *object_name(const void *table, size_t i)
+{
+	return ((const struct object *const *)table)[i]->name;
+}
+
+static const char *verb_name(const void *table, size_t i)
+{
+	return ((const struct verb *)table)[i].name;
+}
+
+/* ---- help ---- */
+
+static void print_verb(const struct object *o, const struct verb *v)
+{
+	printf("  shunt %s%s%s%s%s%s\n", o->name, *v->name ? " " : "", v->name, *v->arguments ? " " : "", v->arguments,
+	       v->dry_run ? " [--dry-run]" : "");
+	printf("      %s\n", v->help);
+}
+
+static int help_object(const struct object *o)
+{
+	printf("shunt %s: %s\n\n", o->name, o->help);
+	for (size_t i = 0; i < o->n_verbs; i++)
+		print_verb(o, &o->verbs[i]);
+	return DONE;
+}
+
+static int help_verb(const struct object *o, const struct verb *v)
+{
+	print_verb(o, v);
+	return DONE;
+}
+
+static int help_all(void)
+{
+	printf("usage: shunt [-j] [-s SOCKET] OBJECT VERB [ARGUMENTS]\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		printf("  %-8s %s\n", objects[i]->name, objects[i]->help);
+	printf("\n"
+	       "  -j, --json           print one JSON document\n"
+	       "  -s, --socket SOCKET  the daemon's control socket (%s)\n"
+	       "  -h, --help           help, also for an object or a verb; so does the word help\n"
+	       "      --version        print the version\n\n"
+	       "Words may be cut short as long as only one is meant. list and show are the same.\n"
+	       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 daemon not reachable.\n",
+	       SHUNT_SOCKET);
+	return DONE;
+}
+
+/* ---- finding what is meant ---- */
+
+static int no_such_word(const struct cli *cli, int found, const char *what, const char *text, const void *table,
+			size_t n, const char *(*name)(const void *, size_t))
+{
+	char words[CELL];
+
+	if (found == WORD_AMBIGUOUS)
+		return complain(cli, WRONG_USAGE, "%s \"%s\" may mean %s", what, text,
+				word_list(text, table, n, name, words, sizeof(words)));
+	return complain(cli, WRONG_USAGE, "there is no %s \"%s\"; there are %s", what, text,
+			word_list("", table, n, name, words, sizeof(words)));
+}
+
+static bool is_help(int argc, char **argv)
+{
+	return argc == 1 && !strcmp(argv[0], "help");
+}
+
+static int run_verb(const struct cli *cli, const struct object *o, const struct verb *v, int argc, char **argv)
+{
+	const char *space = *v->name ? " " : "";
+
+	if (is_help(argc, argv))
+		return help_verb(o, v);
+	if (argc < v->min || argc > v->max)
+		return complain(cli, WRONG_USAGE, "too %s arguments; usage: shunt %s%s%s %s", argc < v->min ? "few" : "many",
+				o->name, space, v->name, v->arguments);
+	if (cli->dry_run && !v->dry_run)
+		return complain(cli, WRONG_USAGE, "--dry-run is for apply, not for %s%s%s", o->name, space, v->name);
+	return v->run(cli, argc, argv);
+}
+
+static int run_object(const struct cli *cli, const struct object *o, bool help, int argc, char **argv)
+{
+	const struct verb *v;
+	int found;
+
+	if (!*o->verbs[0].name)
+		return help ? help_object(o) : run_verb(cli, o, &o->verbs[0], argc, argv);
+	if (!argc)
+		return help ? help_object(o) : run_verb(cli, o, &o->verbs[0], 0, argv);
+	if (!strcmp(argv[0], "help"))
+		return help_object(o);
+	found = word_find(argv[0], o->verbs, o->n_verbs, verb_name);
+	if (found < 0)
+		return no_such_word(cli, found, "verb", argv[0], o->verbs, o->n_verbs, verb_name);
+	v = &o->verbs[found];
+	return help ? help_verb(o, v) : run_verb(cli, o, v, argc - 1, argv + 1);
+}
+
+static int run(const struct cli *cli, bool help, int argc, char **argv)
+{
+	int found;
+
+	if (!argc && !help)
+		return complain(cli, WRONG_USAGE,
+				"usage: shunt [-j] [-s SOCKET] OBJECT VERB [ARGUMENTS]; shunt help says more");
+	if (!argc || !strcmp(argv[0], "help"))
+		return help_all();
+	found = word_find(argv[0], objects, ARRAY_SIZE(objects), object_name);
+	if (found < 0)
+		return no_such_word(cli, found, "object", argv[0], objects, ARRAY_SIZE(objects), object_name);
+	return run_object(cli, objects[found], help, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	enum { VERSION = 256, DRY_RUN };
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },    { "socket", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },    { "version", no_argument, NULL, VERSION },
+		{ "dry-run", no_argument, NULL, DRY_RUN }, {}
+	};
+	struct cli cli = { .socket = SHUNT_SOCKET };
+	bool help = false;
+	int option;
+
+	opterr = 0; /* we say it, as JSON where asked */
+	while ((option = getopt_long(argc, argv, "js:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'j': cli.json = true; break;
+		case 's': cli.socket = optarg; break;
+		case 'h': help = true; break;
+		case DRY_RUN: cli.dry_run = true; break;
+		case VERSION: return printf("shunt %s\n", SHUNT_VERSION) < 0;
+		default:
+			return complain(&cli, WRONG_USAGE, "option %s is unknown, or lacks its argument; see shunt help",
+					argv[optind - 1]);
+		}
+	}
+	return run(&cli, help, argc - optind, argv + optind);
+}

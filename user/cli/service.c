@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* shunt service: addresses that are balanced. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clean.h"
+#include "cli/backends.h"
+#include "cli/client.h"
+#include "cli/output.h"
+
+/* ---- list, show ---- */
+
+/* How many of the backends take flows. */
+static const char *up_text(const json_t *backends, char text[CELL])
+{
+	size_t i, up = 0;
+	const json_t *b;
+
+	json_array_foreach(backends, i, b)
+		up += number_of(b, "slots") > 0;
+	snprintf(text, CELL, "%zu/%zu", up, json_array_size(backends));
+	return text;
+}
+
+static void print_services(const json_t *services)
+{
+	struct libscols_table *t = table_new("NAME", "LISTEN", "FORWARD", ">UP", ">SLOTS", ">PACKETS", ">BYTES", NULL);
+	char listen[CELL], up[CELL], slots[CELL], packets[CELL], bytes[CELL];
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(services, i, s)
+		table_row(t, text_of(s, "name"), joined_text(json_object_get(s, "listen"), " ", listen),
+			  text_of(s, "forward"), up_text(json_object_get(s, "backends"), up),
+			  count_text(number_of(s, "slots"), slots), count_text(number_of(s, "packets"), packets),
+			  bytes_text(number_of(s, "bytes"), bytes));
+	table_print(t);
+}
+
+static void print_check(const json_t *c)
+{
+	const char *kind = text_of(c, "kind"), *host = text_of(c, "host");
+
+	printf("check        %s", kind);
+	if (!strcmp(kind, "http"))
+		printf(" %s%s%s, status %d-%d", text_of(c, "path"), *host ? " of " : "", host,
+		       (int)number_of(c, "status_min"), (int)number_of(c, "status_max"));
+	if (number_of(c, "port"))
+		printf(", port %d", (int)number_of(c, "port"));
+	if (strcmp(kind, "none"))
+		printf(", every %g s, timeout %g s, fall %d, rise %d", number_of(c, "interval_ms") / 1e3,
+		       number_of(c, "timeout_ms") / 1e3, (int)number_of(c, "fall"), (int)number_of(c, "rise"));
+	printf("\n");
+}
+
+static void print_service(const json_t *s)
+{
+	const json_t *listen = json_object_get(s, "listen"), *l;
+	char bytes[CELL];
+	size_t i;
+
+	printf("name         %s\n", text_of(s, "name"));
+	json_array_foreach(listen, i, l)
+		printf("%-12s %s\n", i ? "" : "listen", json_string_value(l) ?: "");
+	printf("algorithm    %s\n", text_of(s, "algorithm"));
+	printf("forward      %s\n", text_of(s, "forward"));
+	print_check(json_object_get(s, "check"));
+	printf("slots        %d", (int)number_of(s, "slots"));
+	if (number_of(s, "moving"))
+		printf(", %d of them in transition: older flows stay where they are", (int)number_of(s, "moving"));
+	printf("\n");
+	printf("fingerprint  %s\n", text_of(s, "fingerprint"));
+	printf("packets      %" JSON_INTEGER_FORMAT " (%s)\n\n", number_of(s, "packets"),
+	       bytes_text(number_of(s, "bytes"), bytes));
+	print_backends(json_object_get(s, "backends"), false);
+}
+
+static int service_list(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ char *path = argc ? client_path("services", argv[0], NULL) : strdup("/v1/services");
+	json_t *reply;
+	int status = client_get(cli, path, &reply);
+
+	if (status)
+		return status;
+	if (cli->json)
+		status = print_json(reply);
+	else if (argc)
+		print_service(reply);
+	else
+		print_services(json_object_get(reply, "services"));
+	json_decref(reply);
+	return status;
+}
+
+/* ---- changes ---- */
+
+static int service_add(const struct cli *cli, int argc, char **argv)
+{
+	json_t *listen = json_array(), *body, *reply = NULL;
+
+	for (int i = 1; i < argc; i++) {
+		if (!json_array_append_new(listen, json_string(argv[i])))
+			continue;
+		json_decref(listen);
+		return complain(cli, WRONG_USAGE, "argument %d is no UTF-8 text", i + 1);
+	}
+	body = json_pack("{s:s, s:o}", "name", argv[0], "listen", listen);
+	return client_report(cli, client_post_json(cli, "/v1/services", body, &reply), &reply);
+}
+
+static int service_delete(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ char *path = client_path("services", argv[0], NULL);
+	json_t *reply = NULL;
+
+	(void)argc;
+	return client_report(cli, client_delete(cli, path, &reply), &reply);
+}
+
+#define LISTENS_MAX 4096
+
+static const struct verb verbs[] = {
+	{ "list", 0, 1, "[NAME]", "services, or one with its backends", service_list, false },
+	{ "show", 0, 1, "[NAME]", "the same as list", service_list, false },
+	{ "add", 2, LISTENS_MAX, "NAME ADDRESS:PORT/PROTOCOL...",
+	  "a new service without backends, e.g. web 192.0.2.10:80/tcp; port * is every port", service_add, false },
+	{ "delete", 1, 1, "NAME", "end a service; its packets are passed on untouched", service_delete, false },
+};
+
+const struct object service_object = OBJECT("service", "addresses that are balanced", verbs);
