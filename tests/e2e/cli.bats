@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# The command line: grammar, exit status, JSON, who may do what.
+
+load helpers
+
+setup_file() {
+	lab_begin
+	lab_standard 2 1540
+	lab_web b1
+	lab_web b2
+	config > "$LAB_DIR/balancer.yaml"
+	lab_daemon balancer "$LAB_DIR/balancer.yaml"
+	lab_wait 5 state_is web 10.77.0.12:80 healthy
+	lab_wait 5 state_is web 10.77.0.11:80 healthy
+	# nobody may read the build folder, perhaps
+	tools=$(mktemp -d /tmp/shunt-cli.XXXXXX)
+	chmod 755 "$tools"
+	install -m 755 "$BUILD/shunt" "$tools/shunt"
+	export tools
+}
+
+teardown_file() {
+	rm -rf "$tools"
+	lab_down
+}
+
+config() {
+	lab_config_head balancer edge | sed 's/^control: { \(.*\) }/control: { \1, group: nogroup }/'
+	cat <<-END
+		services:
+		  - name: web
+		    listen: ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"]
+		    health: $check_http
+		    backends: [$(backends4 2 :80)]
+		  - { name: dns, listen: ["192.0.2.10:53/udp"], backends: [{ address: "10.77.0.11:53" }] }
+	END
+}
+
+setup() {
+	lab_shunt balancer apply "$LAB_DIR/balancer.yaml" > /dev/null
+}
+
+as_group() { setpriv --reuid 65534 --regid 65534 --clear-groups "$tools/shunt" -s "$(lab_socket balancer)" "$@"; }
+as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s "$(lab_socket balancer)" "$@"; }
+
+# ---- grammar ----
+
+@test "list and show are the same, and a prefix that is not ambiguous works" {
+	[ "$(lab_shunt balancer service list | cut -c1-40)" = "$(lab_shunt balancer service show | cut -c1-40)" ]
+	lab_shunt balancer serv l | grep -w web
+	lab_shunt balancer b li web | grep 10.77.0.11:80
+	lab_shunt balancer st | grep -i eth0
+}
+
+@test "an ambiguous prefix and an unknown word are wrong usage: exit 2, said on standard error" {
+	run -2 --separate-stderr lab_shunt balancer backend d web 10.77.0.11:80
+	[ -z "$output" ] && [[ "$stderr" == *drain* ]]
+	run -2 --separate-stderr lab_shunt balancer nonsense
+	[ -z "$output" ] && [[ "$stderr" == *nonsense* ]]
+	run -2 lab_shunt balancer backend add web
+	run -2 lab_shunt balancer backend weight web 10.77.0.11:80 heavy
+	run -2 lab_shunt balancer explain here there
+}
+
+@test "help works at every level" {
+	lab_shunt balancer help | grep -q service
+	lab_shunt balancer service help | grep -q add
+	lab_shunt balancer backend help | grep -q drain
+	lab_shunt balancer explain help | grep -q tcp
+}
+
+@test "a daemon that is not there is exit 3, with the remedy" {
+	run -3 --separate-stderr "$BUILD/shunt" -s "$LAB_DIR/nobody.sock" status
+	[ -z "$output" ] && [[ "$stderr" == *nobody.sock* ]]
+}
+
+@test "what the daemon refuses is exit 1" {
+	run -1 lab_shunt balancer service show nosuch
+	run -1 lab_shunt balancer service delete nosuch
+	run -1 lab_shunt balancer backend drain web 10.77.0.99:80
+	run -1 lab_shunt balancer service add web 192.0.2.50:80/tcp
+	run -1 lab_shunt balancer backend add web 10.77.0.11:80
+	run -1 lab_shunt balancer backend add web 10.77.0.13:81
+	[[ "$output" == *80* ]]
+}
+
+# ---- JSON ----
+
+@test "every -j output is one JSON document with its keys" {
+	lab_shunt balancer -j status | jq -e '.version and .pid and (.interfaces | length == 1) and .services == 2
+		and .backends.healthy == 2 and (.packets | has("edge_forwarded")) and (.rates | has("edge_forwarded"))
+		and .limits.slots.used > 0 and .limits.slots.of == 65536 and (.lacks | type == "array")'
+	lab_shunt balancer -j service list | jq -e '[.services[].name] == ["dns", "web"]'
+	lab_shunt balancer -j service show web | jq -e '.name == "web" and .algorithm == "consistent" and .forward == "ipip"
+		and .listen == ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"] and (.fingerprint | length == 16) and .check.kind == "http"'
+	lab_shunt balancer -j backend list web | jq -e '.backends | length == 2 and all(.[]; .service == "web" and .state == "healthy"
+		and .weight == 100 and (.share | . > 0.45 and . < 0.55) and .nexthop.usable and .check.checks > 0)'
+	lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.10:80/tcp | jq -e '.verdict == "edge_forwarded" and .service == "web"
+		and .nexthop.interface == "eth0" and (.tunnel.source | startswith("198.18.")) and (.steps | length > 1)'
+	lab_shunt balancer -j drop list | jq -e '.drops | type == "array"'
+	lab_shunt balancer -j apply --dry-run "$LAB_DIR/balancer.yaml" | jq -e '.dry_run == true and .changes == []'
+	lab_shunt balancer -j backend weight web 10.77.0.11:80 50 | jq -e type
+}
+
+@test "errors are JSON too with -j" {
+	run -1 --separate-stderr lab_shunt balancer -j service show nosuch
+	jq -e '.error | length > 5' <<< "$output$stderr"
+}
+
+# ---- changes ----
+
+@test "a service is added, given backends, and deleted" {
+	lab_shunt balancer service add extra 192.0.2.30:80/tcp "[2001:db8::30]:80/tcp"
+	lab_shunt balancer backend add extra 10.77.0.11:80
+	lab_shunt balancer -j service show extra | jq -e '.backends | length == 1'
+	lab_wait 3 eval 'lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.30:80/tcp | jq -e ".backend == \"10.77.0.11:80\""'
+	lab_shunt balancer -j status | jq -e '.config.differs'
+	lab_shunt balancer status | grep -i differs
+	lab_shunt balancer backend delete extra 10.77.0.11:80
+	lab_shunt balancer service delete extra
+	run -1 lab_shunt balancer service show extra
+	lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.30:80/tcp | jq -e '.verdict == "edge_passed"'
+	lab_shunt balancer -j status | jq -e '.config.differs == false'
+}
+
+@test "apply --dry-run says what would change and what share would move, and changes nothing" {
+	sed 's/address: "10.77.0.12:80"/address: "10.77.0.12:80", weight: 50/' "$LAB_DIR/balancer.yaml" > "$LAB_DIR/next.yaml"
+	lab_shunt balancer -j apply --dry-run "$LAB_DIR/next.yaml" | jq -e '.dry_run and (.changes | length == 1)
+		and (.moves[] | select(.service == "web") | .share > 0.10 and .share < 0.25)'
+	lab_shunt balancer apply --dry-run "$LAB_DIR/next.yaml" | grep web
+	[ "$(backend web 10.77.0.12:80 .weight)" = 100 ]
+	lab_shunt balancer apply "$LAB_DIR/next.yaml"
+	[ "$(backend web 10.77.0.12:80 .weight)" = 50 ]
+	lab_shunt balancer -j apply --dry-run "$LAB_DIR/next.yaml" | jq -e '.changes == []'
+}
+
+@test "what is applied twice changes nothing the second time" {
+	local before
+	before=$(lab_shunt balancer -j service show web | jq -r .fingerprint)
+	lab_shunt balancer apply "$LAB_DIR/balancer.yaml"
+	lab_shunt balancer apply "$LAB_DIR/balancer.yaml"
+	[ "$(lab_shunt balancer -j service show web | jq -r .fingerprint)" = "$before" ]
+}
+
+# ---- who may ----
+
+@test "the socket's group may look" {
+	as_group status | grep eth0
+	as_group -j service list | jq -e '.services | length == 2'
+	as_group explain 10.77.0.2:1 192.0.2.10:80/tcp
+	as_group apply --dry-run "$LAB_DIR/balancer.yaml"
+}
+
+@test "the socket's group may not change anything" {
+	run -1 as_group backend drain web 10.77.0.11:80
+	run -1 as_group service delete web
+	run -1 as_group apply "$LAB_DIR/balancer.yaml"
+	state_is web 10.77.0.11:80 healthy
+}
+
+@test "others may not even look" {
+	run -3 as_stranger status
+	[ "$(stat -c %a "$(lab_socket balancer)" | cut -c3)" = 0 ]
+}
+
+@test "numbers mean the same in the table and in JSON" {
+	lab_shunt balancer backend weight web 10.77.0.11:80 77
+	lab_shunt balancer backend list web | grep 10.77.0.11:80 | grep -w 77
+	[ "$(backend web 10.77.0.11:80 .weight)" = 77 ]
+}
