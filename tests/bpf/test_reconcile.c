@@ -290,6 +290,30 @@ static void a_backend_that_fails_its_check_owns_no_slot(void **state)
 	run("ip addr del 10.9.0.50/32 dev lo");
 }
 
+/* Before the loop runs again: nobody has looked up a next hop meanwhile. */
+static void another_check_keeps_backends_reachable_and_slots_owned(void **state)
+{
+	_cleanup_(config_freep) struct config *c = NULL;
+	const char *text = "services:\n  - { name: web, listen: '192.0.2.10:80/tcp', backends: [" B(2) "," B(3) "],\n"
+			   "      health: { tcp: {}, interval: %s, timeout: 10s, fall: 9 } }\n";
+	_cleanup_free_ char *before = NULL, *after = NULL;
+
+	(void)state;
+	assert_true(asprintf(&before, text, "60s") > 0 && asprintf(&after, text, "61s") > 0);
+	apply(before);
+	assert_true(slots_of("web", "10.9.0.2") > 0);
+	c = parse(after);
+	assert_int_equal(reconcile_apply(w.r, c), 0);
+	struct reconcile_service s = service("web");
+
+	for (size_t i = 0; i < s.n_backends; i++) {
+		assert_true(dp_backends(w.dp)[s.backends[i].id].flags & SHUNT_BACKEND_NEXTHOP);
+		assert_true(dp_backends(w.dp)[s.backends[i].id].mtu > 0);
+	}
+	assert_int_equal(slots_of("web", "10.9.0.2") + slots_of("web", "10.9.0.3"), s.n_slots);
+	reconcile_service_clear(&s);
+}
+
 /* ---- any sequence of configurations ends where its last one alone would ---- */
 
 static unsigned seed;
@@ -372,6 +396,7 @@ int main(void)
 		cmocka_unit_test(a_service_that_does_not_fit_changes_nothing),
 		cmocka_unit_test(services_share_a_backend_and_its_check),
 		cmocka_unit_test(a_backend_that_fails_its_check_owns_no_slot),
+		cmocka_unit_test(another_check_keeps_backends_reachable_and_slots_owned),
 		cmocka_unit_test(any_sequence_of_configurations_ends_where_its_last_alone_would),
 	};
 

@@ -233,8 +233,23 @@ static void write_entry(const struct node *n)
 	b->forward = SHUNT_FORWARD_IPIP;
 }
 
+/* A node that takes the place of another with the same address can be reached as that one can. */
+static void inherit_nexthop(struct node *n, const struct node *from)
+{
+	const struct shunt_backend *old = &dp_backends(n->r->dp)[from->id];
+	struct shunt_backend *b = &dp_backends(n->r->dp)[n->id];
+
+	memcpy(b->dmac, old->dmac, 6);
+	memcpy(b->smac, old->smac, 6);
+	b->vlan = old->vlan;
+	b->mtu = old->mtu;
+	b->ifindex = old->ifindex;
+	n->reachable = from->reachable;
+}
+
+/* like: the node that the member had until now, with another check; NULL: none */
 static int create(struct reconcile *r, const struct endpoint *at, enum forward forward, const struct check *c,
-		  enum state initial, struct node **out)
+		  const struct node *like, struct node **out)
 {
 	struct node *n = calloc(1, sizeof(*n));
 	int err;
@@ -247,11 +262,13 @@ static int create(struct reconcile *r, const struct endpoint *at, enum forward f
 		return err_r(-ENOSPC, "more backends than limits.backends (%u): raise it", r->backend_ids.size);
 	}
 	write_entry(n);
+	if (like)
+		inherit_nexthop(n, like);
 	err = link_in(n);
 	if (!err)
 		err = copy_check(&n->check, c);
 	if (!err)
-		err = start(n, initial);
+		err = start(n, like ? like->health : STATE_UNKNOWN);
 	if (err) {
 		uint32_t id = n->id;
 
@@ -284,7 +301,7 @@ int node_get(struct reconcile *r, const struct service *s, const struct endpoint
 	if (!n)
 		n = find(r, at, s->forward, &c);
 	if (!n)
-		err = create(r, at, s->forward, &c, hint ? hint->health : STATE_UNKNOWN, &n);
+		err = create(r, at, s->forward, &c, hint, &n);
 	else if (n->adopted)
 		err = claim(n, &c);
 	if (err)

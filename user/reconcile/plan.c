@@ -248,6 +248,7 @@ static int move_members(struct reconcile *r, struct plan *p, struct leftovers *l
 		return err;
 	if (l->n_places)
 		memcpy(places, l->places, l->n_places * sizeof(*places));
+	memset(dp_members(r->dp) + p->first_member, 0, p->n_places * sizeof(struct shunt_member)); /* of a service before */
 	for (uint32_t i = 0; i < l->n_places; i++) {
 		dp_members(r->dp)[p->first_member + i] = dp_members(r->dp)[l->first_member + i];
 		if (places[i].node && !err)
