@@ -27,12 +27,13 @@ fail() {
 	exit 1
 }
 
+policy=/usr/sbin/policy-rc.d
+
 # A package that brings a server must not start it: what runs on this machine is not ours to decide.
 install_quietly() {
-	local policy=/usr/sbin/policy-rc.d
 	if [ ! -e $policy ]; then
 		printf '#!/bin/sh\nexit 101\n' > $policy && chmod 755 $policy
-		trap "rm -f $policy" EXIT
+		trap 'rm -f "$policy"' EXIT
 	fi
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
 		install --no-install-recommends "$@" < /dev/null > "$log" 2>&1
@@ -54,7 +55,7 @@ case " $* " in
 esac
 
 command -v dpkg-query > /dev/null || fail "this machine has no dpkg: install the equivalents of these Debian packages," \
-	"then call the script behind the make target yourself:" $*
+	"then call the script behind the make target yourself: $*"
 need=$(missing "$@")
 [ -n "$need" ] || exit 0
 command -v apt-get > /dev/null || fail "there is no apt-get to install these with: $need"
