@@ -290,6 +290,41 @@ static void a_backend_that_fails_its_check_owns_no_slot(void **state)
 	run("ip addr del 10.9.0.50/32 dev lo");
 }
 
+static void a_table_that_could_be_smaller_stays_so_that_older_flows_keep_their_slots(void **state)
+{
+	struct reconcile_service s;
+	uint32_t slots;
+
+	(void)state;
+	apply("services: []\n");
+	apply(WEB(B(2) "," B(3) ", { address: " B(4) ", weight: 5 }"));
+	s = service("web");
+	slots = s.n_slots;
+	reconcile_service_clear(&s);
+	apply(WEB(B(2) "," B(3) "," B(4)));
+	s = service("web");
+	assert_int_equal(s.n_slots, slots);
+	reconcile_service_clear(&s);
+	apply("services: []\n");
+	apply(WEB(B(2) "," B(3) "," B(4)));
+	s = service("web");
+	assert_true(s.n_slots < slots);
+	reconcile_service_clear(&s);
+}
+
+static void a_service_that_has_just_come_has_no_slot_in_transition(void **state)
+{
+	struct reconcile_service s;
+
+	(void)state;
+	apply("services: []\n");
+	apply(WEB(B(2) "," B(3) "," B(4) "," B(5) "," B(6) "," B(7) "," B(8) "," B(9) "," B(10) "," B(11) "," B(12)));
+	s = service("web");
+	assert_true(s.backends[0].slots > 0 && s.backends[10].slots > 0);
+	assert_int_equal(s.moving, 0);
+	reconcile_service_clear(&s);
+}
+
 /* Before the loop runs again: nobody has looked up a next hop meanwhile. */
 static void another_check_keeps_backends_reachable_and_slots_owned(void **state)
 {
@@ -396,6 +431,8 @@ int main(void)
 		cmocka_unit_test(a_service_that_does_not_fit_changes_nothing),
 		cmocka_unit_test(services_share_a_backend_and_its_check),
 		cmocka_unit_test(a_backend_that_fails_its_check_owns_no_slot),
+		cmocka_unit_test(a_table_that_could_be_smaller_stays_so_that_older_flows_keep_their_slots),
+		cmocka_unit_test(a_service_that_has_just_come_has_no_slot_in_transition),
 		cmocka_unit_test(another_check_keeps_backends_reachable_and_slots_owned),
 		cmocka_unit_test(any_sequence_of_configurations_ends_where_its_last_alone_would),
 	};

@@ -56,6 +56,7 @@ struct live {
 	bool wanted; /* mark of an apply under way */
 	bool dirty;
 	struct live *next_dirty;
+	uint64_t born_ms; /* CLOCK_MONOTONIC; 0: adopted */
 	uint32_t moving; /* slots in transition: current and anchor differ */
 	uint64_t settles_ms; /* CLOCK_MONOTONIC at which the transition is over */
 	bool digest_valid; /* of the two below */
@@ -90,6 +91,7 @@ struct reconcile {
 
 #define SLOT_UNIT 64
 #define TRANSITION_MS 300000 /* how long flows that are older than a change stay where they were */
+#define YOUNG_MS 2000 /* how long a new service settles: its next hops come one by one, and no flow is older than it */
 
 /* ---- node.c ---- */
 
@@ -110,6 +112,7 @@ bool node_usable(const struct node *n);
 
 bool place_alive(const struct place *p);
 void live_free(struct live *l);
+uint64_t live_now_ms(void); /* CLOCK_MONOTONIC */
 void live_mark_dirty(struct live *l, struct reconcile *r);
 void live_unmark(struct live *l, struct reconcile *r);
 void live_work(evutil_socket_t fd, short what, void *arg); /* rewrites the slots of the first dirty service */

@@ -83,7 +83,7 @@ static __u64 next_word(const struct live *l, uint32_t slot, __u64 was)
 	return shunt_slot(current, anchor, previous, l->table->runner_up[slot]);
 }
 
-static uint64_t now_ms(void)
+uint64_t live_now_ms(void)
 {
 	struct timespec t;
 
@@ -99,6 +99,7 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot)
 {
 	const __u64 *old = dp_slots(r->dp) + l->first_slot;
 	__u64 *slots = dp_slots(r->dp) + first_slot;
+	bool young = l->born_ms && live_now_ms() - l->born_ms < YOUNG_MS;
 	uint32_t begun = 0, mask = l->n_slots - 1;
 
 	if (!l->moving)
@@ -106,7 +107,7 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot)
 	l->moving = 0;
 	for (uint32_t i = 0; i < l->table->n_slots; i++) {
 		__u64 was = l->n_slots ? old[i & mask] : shunt_slot(SHUNT_NONE, SHUNT_NONE, SHUNT_NONE, SHUNT_NONE);
-		__u64 word = next_word(l, i, was);
+		__u64 word = young ? steady_word(l, i) : next_word(l, i, was);
 
 		if (!shunt_slot_steady(word)) {
 			l->moving++;
@@ -116,7 +117,7 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot)
 			dp_store(&slots[i], word);
 	}
 	if (begun || (l->moving && !l->settles_ms))
-		l->settles_ms = now_ms() + TRANSITION_MS;
+		l->settles_ms = live_now_ms() + TRANSITION_MS;
 	l->digest_valid = false;
 }
 
@@ -137,7 +138,7 @@ static void settle_slots(struct live *l, struct reconcile *r)
 void live_settle(evutil_socket_t fd, short what, void *arg)
 {
 	struct reconcile *r = arg;
-	uint64_t now = now_ms();
+	uint64_t now = live_now_ms();
 
 	(void)fd;
 	(void)what;

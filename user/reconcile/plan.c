@@ -145,6 +145,9 @@ static int plan_table(struct reconcile *r, struct plan *p)
 	if (!m)
 		return -ENOMEM;
 	p->n_slots = p->want->slots ? p->want->slots : table_slots_for(m, p->n_places);
+	/* A smaller table would have to forget the anchors of slots that fall together: older flows would break. */
+	if (!p->want->slots && p->n_slots < p->live->n_slots)
+		p->n_slots = p->live->n_slots;
 	p->first_slot = p->live->first_slot;
 	if (!same_base(p->live->table, m, p->n_places, p->n_slots)) {
 		err = table_build(&p->table, m, p->n_places, p->n_slots);
@@ -171,6 +174,7 @@ static int fresh_live(struct reconcile *r, struct plan *p)
 		return -ENOMEM;
 	p->fresh = true;
 	p->live->id = SHUNT_UNSET;
+	p->live->born_ms = live_now_ms();
 	strcpy(p->live->name, p->want->name);
 	if (space_take(&r->service_ids, 1, &p->live->id))
 		return err_r(-ENOSPC, "more services than limits.services (%u): raise it", r->service_ids.size);
