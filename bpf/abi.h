@@ -9,7 +9,7 @@
  *
  * The way of a packet through the maps:
  *
- *   filter[address]? -> listeners{address, port, proto} -> services[] -> slots[] -> members[] -> backends[]
+ *   filter[address]? -> listeners[address, port, proto] -> services[] -> slots[] -> members[] -> backends[]
  *
  * Units: addresses are 16 bytes in network order (IPv4 as ::ffff:a.b.c.d); ports and VLAN tags are in
  * network order where the type says __be16; everything else is in host order.
@@ -21,28 +21,51 @@
 #include <linux/types.h>
 #endif
 
-#define SHUNT_ABI_VERSION 1
+#define SHUNT_ABI_VERSION 2
 
 /* ---- addresses and listeners ---- */
 
 struct shunt_addr {
 	__be32 words[4];
-};
+} __attribute__((aligned(8))); /* so that half of it is one load */
 _Static_assert(sizeof(struct shunt_addr) == 16, "abi");
 
-/* Key of `listeners`. port 0: every port. port 0 and proto 0: "this address is a service's" (for ICMP). */
+/*
+ * `listeners` is a hash table with open addressing: as a flat array it is read without a helper's call, which would
+ * cost more than all the rest of the look. A listener stands at its home, which its hash names, or at one of the places
+ * after it; its search ends at an empty place. There are at least four times as many homes as entries, a power of two,
+ * and SHUNT_LISTENER_PROBES places more.
+ *
+ * `what` is replaced by one aligned store, which makes the entry valid, changes its service, or deletes it:
+ *   bits 0-15   port, as it lies in a packet; 0: every port
+ *   bits 16-23  IPPROTO_TCP, IPPROTO_UDP; 0, with port 0: the address's mark, "this address is a service's" (any one of
+ *               its services is given)
+ *   bits 24-31  state: empty (0, and so is all of the word), taken, or deleted, which a search passes over
+ *   bits 32-63  index into `services`
+ * The address is written while the entry is empty, or deleted since before every program that runs now began.
+ */
 struct shunt_listener {
+	__u64 what;
+	__u64 pad;
 	struct shunt_addr addr;
-	__be16 port;
-	__u8 proto; /* IPPROTO_TCP, IPPROTO_UDP, or 0 */
-	__u8 pad;
 };
-_Static_assert(sizeof(struct shunt_listener) == 20, "abi");
-/* Value of `listeners`: __u32, an index into `services`; for the address mark (proto 0) any one of its services. */
+_Static_assert(sizeof(struct shunt_listener) == 32, "abi");
+#define SHUNT_LISTENER_TAKEN (1u << 24)
+#define SHUNT_LISTENER_DELETED (2u << 24)
+#define SHUNT_LISTENER_PROBES 32 /* every entry is so near to its home */
+
+/* What `what` says but for the service. port: network order */
+static inline __u32 shunt_listener_key(__be16 port, __u8 proto)
+{
+	return SHUNT_LISTENER_TAKEN | (__u32)proto << 16 | port;
+}
+static inline __u64 shunt_listener_what(__u32 key, __u32 service) { return (__u64)service << 32 | key; }
+static inline __u32 shunt_listener_service(__u64 what) { return what >> 32; }
 
 /*
- * `filter`: one bit for each hash of a service's address, so that a packet for nobody's address is passed on
- * without a hash-map lookup. A set bit promises nothing; a clear bit promises that no listener has the address.
+ * `filter`: one bit for each hash of a service's address, small enough to stay in the nearest cache, so that a packet
+ * for nobody's address is passed on without a look at `listeners`. A set bit promises nothing; a clear bit promises
+ * that no listener has the address.
  * The daemon sets a bit before it adds a listener and clears it after it deleted the last.
  */
 #define SHUNT_FILTER_BITS 16
@@ -125,7 +148,7 @@ _Static_assert(sizeof(struct shunt_member) == 8, "abi");
 
 /*
  * A backend, shared by all services that have it: an address, whether it is up, and its next hop. One cache line.
- * `flags`, the word of dmac and vlan, and the word of smac and mtu are each replaced by one aligned store.
+ * `flags`, the word of dmac and vlan, and the word of smac and room are each replaced by one aligned store.
  */
 struct shunt_backend {
 	__u32 flags; /* SHUNT_BACKEND_* */
@@ -134,7 +157,7 @@ struct shunt_backend {
 	__u8 dmac[6]; /* of the next hop */
 	__be16 vlan; /* TCI of the tag to push; 0: none */
 	__u8 smac[6]; /* of our interface */
-	__u16 mtu; /* of the way to the backend, bytes from the outer IP header on */
+	__u16 room; /* bytes of the longest packet that fits the way to the backend, inside the tunnel */
 	__be16 port; /* of the endpoint (0: none given); not used by ipip */
 	__u8 forward; /* SHUNT_FORWARD_* */
 	__u8 pad[21];
@@ -142,8 +165,9 @@ struct shunt_backend {
 _Static_assert(sizeof(struct shunt_backend) == 64, "abi");
 #define SHUNT_BACKEND_USED (1u << 0)
 #define SHUNT_BACKEND_UP (1u << 1) /* may be chosen */
-#define SHUNT_BACKEND_NEXTHOP (1u << 2) /* dmac, smac, ifindex and mtu are valid */
+#define SHUNT_BACKEND_NEXTHOP (1u << 2) /* dmac, smac, ifindex and room are valid */
 #define SHUNT_BACKEND_CHECKED (1u << 3) /* for the daemon: UP, or its absence, is the verdict of a check */
+#define SHUNT_BACKEND_IP6 (1u << 4) /* address is IPv6, and so is the tunnel */
 #define SHUNT_FORWARD_IPIP 0
 
 /* What only the daemon reads: how it finds its own work again after a restart. */
@@ -180,7 +204,7 @@ struct shunt_settings {
 	struct shunt_prefix source6;
 	struct shunt_prefix allow[SHUNT_ALLOW_MAX]; /* backend program: outer sources that it believes */
 	__u32 icmp_rate; /* ICMP errors a second, for each service on each CPU */
-	__u32 pad;
+	__u32 listener_shift; /* 64 less the binary logarithm of the number of homes in `listeners` */
 };
 #define SHUNT_FEATURE_ANY_PORT (1u << 0) /* some service listens on every port */
 #define SHUNT_FEATURE_THEN_EDGE (1u << 1) /* backend program: what is no tunnel packet of ours goes on to the edge program */
@@ -264,6 +288,7 @@ _Static_assert(sizeof(struct shunt_trace) == 32, "XDP metadata has 32 bytes at m
 #define SHUNT_K3 0x165667b19e3779f9ull
 #define SHUNT_K4 0xd6e8feb86659fd93ull
 #define SHUNT_K5 0xa0761d6478bd642full
+#define SHUNT_K6 0xe7037ed1a0b428dbull
 
 /* The finaliser of MurmurHash3 (Austin Appleby, public domain). */
 static inline __u64 shunt_mix(__u64 x)
@@ -280,27 +305,35 @@ static inline __u64 shunt_addr_half(const struct shunt_addr *a, int half)
 {
 	__u64 word;
 
-	__builtin_memcpy(&word, &a->words[2 * half], sizeof(word));
+	__builtin_memcpy(&word, __builtin_assume_aligned(&a->words[2 * half], sizeof(word)), sizeof(word));
 	return word;
 }
 
 /*
- * Hash of a flow. Multilinear over five words (independent multiplications, so that they overlap in the
- * processor), then mixed. Words are taken as they lie in memory: balancers of one address must have one byte order.
- * client and service: addresses; cport, sport: ports in network order.
+ * Hashes are multilinear over words as they lie in memory: independent multiplications, so that they overlap in the
+ * processor, and a sum that grows from step to step. Balancers of one address must have one byte order. The upper bits
+ * are the good ones.
  */
-static inline __u64 shunt_flow_hash(__u64 seed, const struct shunt_addr *client, const struct shunt_addr *service,
-				    __be16 cport, __be16 sport, __u8 proto)
-{
-	return shunt_mix(seed + shunt_addr_half(client, 0) * SHUNT_K1 + shunt_addr_half(client, 1) * SHUNT_K2 +
-			 shunt_addr_half(service, 0) * SHUNT_K3 + shunt_addr_half(service, 1) * SHUNT_K4 +
-			 ((__u64)proto << 32 | (__u32)cport << 16 | sport) * SHUNT_K5);
-}
 
-/* Number of the bit of an address in `filter`. */
-static inline __u32 shunt_filter_bit(const struct shunt_addr *a)
+/* Hash of a service's address. */
+static inline __u64 shunt_addr_hash(const struct shunt_addr *a)
 {
-	return (shunt_addr_half(a, 0) * SHUNT_K1 + shunt_addr_half(a, 1) * SHUNT_K2) >> (64 - SHUNT_FILTER_BITS);
+	return shunt_addr_half(a, 0) * SHUNT_K1 + shunt_addr_half(a, 1) * SHUNT_K2;
+}
+static inline __u32 shunt_filter_bit(__u64 addr_hash) { return addr_hash >> (64 - SHUNT_FILTER_BITS); }
+
+/* Hash of a listener. key: shunt_listener_key */
+static inline __u64 shunt_listener_hash(__u64 addr_hash, __u32 key) { return addr_hash + key * SHUNT_K3; }
+static inline __u32 shunt_listener_home(__u64 listener_hash, __u32 shift) { return listener_hash >> shift; }
+
+/*
+ * Hash of a flow. listener_hash: of the address, port and protocol in the packet, even if the service listens on every
+ * port. cport: network order.
+ */
+static inline __u64 shunt_flow_hash(__u64 seed, __u64 listener_hash, const struct shunt_addr *client, __be16 cport)
+{
+	return shunt_mix(seed + listener_hash + shunt_addr_half(client, 0) * SHUNT_K4 +
+			 shunt_addr_half(client, 1) * SHUNT_K5 + cport * SHUNT_K6);
 }
 
 #endif

@@ -41,19 +41,22 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct packet *oute
 	return count_other(ctx, t, SHUNT_VERDICT_BACKEND_DELIVERED, XDP_PASS);
 }
 
-/* The service whose flow the tunnel packet carries, or NULL. */
-static __always_inline __u32 *inner_service(struct xdp_md *ctx, struct packet *outer, struct packet *inner,
-					    enum kind *kind)
+/* The service whose flow the tunnel packet carries, or NO_SERVICE. */
+static __always_inline __u32 inner_service(struct xdp_md *ctx, struct packet *outer, struct packet *inner,
+					   enum kind *kind)
 {
 	void *end = packet_end(ctx);
 	struct flow f = {};
 
-	if (!parse_ip(outer, end, frame_length(ctx) - outer->link) || !find_inner(outer, end, inner))
-		return NULL;
-	if (!read_destination(inner, end, &f.service.addr) || !filter_has(&f.service.addr))
-		return NULL;
+	if (!parse_ip(outer, end, frame_rest(ctx, outer, end)) || !find_inner(outer, end, inner))
+		return NO_SERVICE;
+	if (!read_destination(inner, end, &f.service))
+		return NO_SERVICE;
+	f.service_hash = shunt_addr_hash(&f.service);
+	if (!filter_has(f.service_hash))
+		return NO_SERVICE;
 	*kind = classify(inner, end, outer->length - outer->header, &f);
-	return *kind == KIND_FLOW || *kind == KIND_ICMP_ERROR ? find_service(&f) : NULL;
+	return *kind == KIND_FLOW || *kind == KIND_ICMP_ERROR ? find_service(&f) : NO_SERVICE;
 }
 
 SEC("xdp")
@@ -63,14 +66,14 @@ int shunt_backend(struct xdp_md *ctx)
 	struct packet outer = {}, inner = {};
 	struct shunt_addr source;
 	enum kind kind = KIND_OTHER;
-	__u32 *service;
+	__u32 service;
 
 	if (!parse_link(ctx, &outer))
 		return pass(ctx, &t);
 	service = inner_service(ctx, &outer, &inner, &kind);
-	if (!service)
+	if (service == NO_SERVICE)
 		return pass(ctx, &t);
-	t.service = *service;
+	t.service = service;
 	if (kind == KIND_ICMP_ERROR)
 		t.flags = SHUNT_TRACE_ICMP_ERROR;
 	if (!read_source(&outer, packet_end(ctx), &source) || !is_allowed(&source))

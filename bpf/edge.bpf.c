@@ -43,13 +43,11 @@ static __always_inline int answered(struct xdp_md *ctx, const struct shunt_trace
 static __always_inline int without_flow(struct xdp_md *ctx, const struct packet *p, const struct flow *f, enum kind kind,
 					const struct shunt_trace *t)
 {
-	if (kind == KIND_OTHER || (kind == KIND_FIRST_FRAGMENT && !find_service(f)))
-		return pass(ctx, t);
-	if (!is_marked(&f->service.addr))
+	if (kind == KIND_OTHER || !is_marked(f))
 		return pass(ctx, t);
 	if (kind == KIND_MALFORMED)
 		return drop(ctx, t, SHUNT_REASON_MALFORMED);
-	if (kind != KIND_ECHO)
+	if (kind == KIND_FRAGMENT)
 		return drop(ctx, t, SHUNT_REASON_FRAGMENT);
 	return echo_reply(ctx, p) ? answered(ctx, t) : pass(ctx, t);
 }
@@ -72,27 +70,28 @@ static __always_inline int refuse(struct xdp_md *ctx, const struct packet *p, co
 static __always_inline int balance(struct xdp_md *ctx, const struct packet *p, const struct flow *f, __u64 hash,
 				   __u32 service, struct shunt_trace *t)
 {
-	struct shunt_backend *b = choose(ctx, p, service, f->service.proto, hash, t);
+	struct shunt_backend *b = choose(ctx, p, service, f->proto, hash, t);
 	enum shunt_reason reason = SHUNT_REASON_NONE;
 	struct icmp_error e;
-	__u32 fits;
+	__u32 flags, room;
 
 	if (unlikely(!b))
 		return drop(ctx, t, SHUNT_REASON_NO_BACKEND);
-	if (unlikely(!(READ_ONCE(b->flags) & SHUNT_BACKEND_NEXTHOP)))
+	flags = READ_ONCE(b->flags);
+	if (unlikely(!(flags & SHUNT_BACKEND_NEXTHOP)))
 		return drop(ctx, t, SHUNT_REASON_NO_NEXTHOP);
-	fits = READ_ONCE(b->mtu) - outer_length(b);
+	room = READ_ONCE(b->room);
 	if (unlikely(p->ttl <= 1)) {
 		reason = SHUNT_REASON_TTL_EXPIRED;
 		e = time_exceeded(p->v6);
-	} else if (unlikely(p->length > fits)) {
+	} else if (unlikely(p->length > room)) {
 		reason = SHUNT_REASON_TOO_BIG;
-		e = too_big(p->v6, fits);
+		e = too_big(p->v6, room);
 	}
 	if (unlikely(reason))
 		return refuse(ctx, p, &f->client, &e, reason, t);
 	decrease_ttl(p);
-	if (!encapsulate(ctx, p, b, hash >> 32))
+	if (!encapsulate(ctx, p, b, flags & SHUNT_BACKEND_IP6, hash >> 32))
 		return drop(ctx, t, SHUNT_REASON_NO_ROOM);
 	return count_forwarded(ctx, t, p->length, send(ctx, b));
 }
@@ -104,21 +103,25 @@ static __always_inline int edge(struct xdp_md *ctx, struct packet *p)
 	void *end = packet_end(ctx);
 	struct flow f = {};
 	enum kind kind;
-	__u32 *service;
-	__u64 hash;
+	__u32 service, room;
 
-	if (!read_destination(p, end, &f.service.addr) || !filter_has(&f.service.addr))
+	if (!read_destination(p, end, &f.service))
 		return pass(ctx, &t);
-	kind = classify(p, end, frame_length(ctx) - p->link, &f);
-	if (unlikely(kind != KIND_FLOW && kind != KIND_ICMP_ERROR))
+	f.service_hash = shunt_addr_hash(&f.service);
+	if (!filter_has(f.service_hash))
+		return pass(ctx, &t);
+	room = frame_rest(ctx, p, end);
+	kind = likely(classify_plain(p, end, room, &f)) ? KIND_FLOW : classify(p, end, room, &f);
+	if (unlikely(!has_flow(kind)))
 		return without_flow(ctx, p, &f, kind, &t);
-	hash = flow_hash(&f);
 	service = find_service(&f);
-	if (!service)
+	if (service == NO_SERVICE)
 		return pass(ctx, &t);
-	if (kind == KIND_ICMP_ERROR)
+	if (unlikely(kind == KIND_FIRST_FRAGMENT || kind == KIND_SHORT))
+		return drop(ctx, &t, kind == KIND_SHORT ? SHUNT_REASON_MALFORMED : SHUNT_REASON_FRAGMENT);
+	if (unlikely(kind == KIND_ICMP_ERROR))
 		t.flags = SHUNT_TRACE_ICMP_ERROR;
-	return balance(ctx, p, &f, hash, *service, &t);
+	return balance(ctx, p, &f, flow_hash(&f), service, &t);
 }
 
 SEC("xdp")

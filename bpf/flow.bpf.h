@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Which flow a packet belongs to: its own, or, if it is an ICMP error, that of the packet which the error quotes.
- * And whether the flow, or an address, is a service's.
+ * And whose it is.
  */
 #ifndef SHUNT_FLOW_BPF_H
 #define SHUNT_FLOW_BPF_H
@@ -11,56 +11,113 @@
 #define PORTS 4 /* bytes: source and destination port, at the head of TCP and UDP */
 
 enum kind {
-	KIND_FLOW, /* TCP or UDP: flow is filled in */
-	KIND_ICMP_ERROR, /* flow is that of the embedded packet */
+	/* with these, the flow is filled in */
+	KIND_FLOW, /* TCP or UDP */
+	KIND_ICMP_ERROR, /* the flow is that of the embedded packet */
+	KIND_FIRST_FRAGMENT,
+	KIND_SHORT, /* the transport header is cut short behind its ports */
+	/* with these, only its service's address */
 	KIND_ECHO, /* echo request */
-	KIND_FIRST_FRAGMENT, /* flow is filled in */
 	KIND_FRAGMENT,
 	KIND_MALFORMED,
 	KIND_OTHER,
 };
 
+static __always_inline bool has_flow(enum kind kind)
+{
+	return kind <= KIND_SHORT;
+}
+
 struct flow {
-	struct shunt_listener service; /* key of `listeners` */
-	struct shunt_addr client;
-	__be16 port; /* the client's */
+	struct shunt_addr service, client;
+	__u64 service_hash; /* shunt_addr_hash of service */
+	__u64 listener_hash; /* shunt_listener_hash of service and key */
+	__u32 key; /* shunt_listener_key: the service's port, and the protocol */
+	__be16 client_port;
+	__u8 proto;
 };
+
+static __always_inline void set_ports(struct flow *f, __u8 proto, __be16 service, __be16 client)
+{
+	f->proto = proto;
+	f->key = shunt_listener_key(service, proto);
+	f->client_port = client;
+}
 
 static __always_inline __u64 flow_hash(const struct flow *f)
 {
-	return shunt_flow_hash(settings.seed, &f->client, &f->service.addr, f->port, f->service.port, f->service.proto);
+	return shunt_flow_hash(settings.seed, f->listener_hash, &f->client, f->client_port);
 }
 
 /* ---- services ---- */
 
+#define NO_SERVICE 0xffffffffu
+
 /* False: no listener has this address. True promises nothing. */
-static __always_inline bool filter_has(const struct shunt_addr *a)
+static __always_inline bool filter_has(__u64 addr_hash)
 {
-	__u32 bit = shunt_filter_bit(a), zero = 0;
+	__u32 bit = shunt_filter_bit(addr_hash), zero = 0;
 	struct shunt_filter *f = bpf_map_lookup_elem(&filter, &zero);
 
 	return f && f->words[bit / 64] >> (bit & 63) & 1;
 }
 
-/* The index of the flow's service, or NULL. */
-static __always_inline __u32 *find_service(const struct flow *f)
+/* Is the entry at this place the listener's? *what: its key and service; 0: no search goes on from here. */
+static __always_inline bool listener_at(__u32 place, __u32 key, __u64 half0, __u64 half1, __u64 *what)
 {
-	/* a copy, so that the flow itself can stay in registers */
-	struct shunt_listener key __attribute__((aligned(8))) = f->service;
-	__u32 *service = bpf_map_lookup_elem(&listeners, &key);
+	struct shunt_listener *l = bpf_map_lookup_elem(&listeners, &place);
 
-	if (likely(service) || !feature(SHUNT_FEATURE_ANY_PORT))
-		return service;
-	key.port = 0;
-	return bpf_map_lookup_elem(&listeners, &key);
+	*what = l ? READ_ONCE(l->what) : 0;
+	return l && (__u32)*what == key && shunt_addr_half(&l->addr, 0) == half0 &&
+	       shunt_addr_half(&l->addr, 1) == half1;
 }
 
-/* The address mark: whether the address is a service's. */
-static __always_inline bool is_marked(const struct shunt_addr *a)
+/*
+ * The search from this place on: the service, or NO_SERVICE. A function of its own, because it is verified once, and
+ * not once for each way to it; and seldom called.
+ */
+__noinline __u32 find_from(__u32 place, __u32 key, __u64 half0, __u64 half1)
 {
-	struct shunt_listener key = { .addr = *a };
+	__u64 what;
 
-	return bpf_map_lookup_elem(&listeners, &key);
+	for (int i = 1; i < SHUNT_LISTENER_PROBES; i++, place++) {
+		if (listener_at(place, key, half0, half1, &what))
+			return shunt_listener_service(what);
+		if (!what)
+			break;
+	}
+	return NO_SERVICE;
+}
+
+/* The service that listens on this address with this key, or NO_SERVICE. hash: of both */
+static __always_inline __u32 find_listener(const struct shunt_addr *a, __u32 key, __u64 hash)
+{
+	__u32 home = shunt_listener_home(hash, settings.listener_shift);
+	__u64 half0 = shunt_addr_half(a, 0), half1 = shunt_addr_half(a, 1), what;
+
+	if (likely(listener_at(home, key, half0, half1, &what)))
+		return shunt_listener_service(what);
+	return what ? find_from(home + 1, key, half0, half1) : NO_SERVICE;
+}
+
+/* The flow's service, or NO_SERVICE. Sets its listener_hash. */
+static __always_inline __u32 find_service(struct flow *f)
+{
+	__u32 service, every = shunt_listener_key(0, f->proto);
+
+	f->listener_hash = shunt_listener_hash(f->service_hash, f->key);
+	service = find_listener(&f->service, f->key, f->listener_hash);
+	if (likely(service != NO_SERVICE) || !feature(SHUNT_FEATURE_ANY_PORT))
+		return service;
+	return find_listener(&f->service, every, shunt_listener_hash(f->service_hash, every));
+}
+
+/* The address mark: whether the flow's address is a service's. */
+static __always_inline bool is_marked(const struct flow *f)
+{
+	__u32 mark = shunt_listener_key(0, 0);
+
+	return find_listener(&f->service, mark, shunt_listener_hash(f->service_hash, mark)) != NO_SERVICE;
 }
 
 /* ---- ICMP ---- */
@@ -112,15 +169,14 @@ static __always_inline bool embedded_flow(const struct packet *outer, void *end,
 	__u32 room = outer->length - outer->header - ICMP_HEADER;
 	const word16 *ports;
 
-	if (!parse_embedded(&p, end) || !read_source(&p, end, &f->service.addr) ||
+	if (!parse_embedded(&p, end) || !read_source(&p, end, &f->service) ||
 	    !read_destination(&p, end, &f->client))
 		return false;
 	ports = p.transport;
 	if ((void *)(ports + 2) > end || p.transport - p.ip + PORTS > room)
 		return false;
-	f->service.port = ports[0];
-	f->service.proto = p.proto;
-	f->port = ports[1];
+	f->service_hash = shunt_addr_hash(&f->service);
+	set_ports(f, p.proto, ports[0], ports[1]);
 	return true;
 }
 
@@ -132,7 +188,7 @@ static __always_inline enum kind classify_icmp(const struct packet *p, void *end
 		return KIND_OTHER;
 	if (is_echo_request(icmp, p->v6))
 		return KIND_ECHO;
-	if (!is_icmp_error(icmp, p->v6) || !is_marked(&f->service.addr))
+	if (!is_icmp_error(icmp, p->v6) || !is_marked(f))
 		return KIND_OTHER;
 	return embedded_flow(p, end, f) ? KIND_ICMP_ERROR : KIND_OTHER;
 }
@@ -143,34 +199,54 @@ static __always_inline enum kind classify_ports(const struct packet *p, void *en
 {
 	__u32 need = p->proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
 	const word16 *ports = p->transport;
-	bool first = p->fragment == FIRST_FRAGMENT;
 
-	if (unlikely(first))
-		need = PORTS;
-	if (p->header + need > p->length || (void *)(ports + 2) > end)
-		return first ? KIND_FRAGMENT : KIND_MALFORMED;
-	if (!read_source(p, end, &f->client))
-		return KIND_MALFORMED;
-	f->port = ports[0];
-	f->service.port = ports[1];
-	f->service.proto = p->proto;
-	return likely(!first) ? KIND_FLOW : KIND_FIRST_FRAGMENT;
+	if (unlikely(p->fragment == LATER_FRAGMENT))
+		return KIND_FRAGMENT;
+	if (p->header + PORTS > p->length || (void *)(ports + 2) > end || !read_source(p, end, &f->client))
+		return p->fragment == WHOLE ? KIND_MALFORMED : KIND_FRAGMENT;
+	set_ports(f, p->proto, ports[1], ports[0]);
+	if (unlikely(p->fragment == FIRST_FRAGMENT))
+		return KIND_FIRST_FRAGMENT;
+	return likely(p->header + need <= p->length) ? KIND_FLOW : KIND_SHORT;
 }
 
-/* f->service.addr is the packet's destination already; room: bytes of the frame from p->ip on. Fills p and f. */
+/*
+ * What nearly every packet is: whole, TCP or UDP, and over IPv4 without options. Fills p and f, at a fraction of the
+ * cost of the close look; false: take that.
+ */
+static __always_inline bool classify_plain(struct packet *p, void *end, __u32 room, struct flow *f)
+{
+	struct iphdr *ip = p->ip;
+	struct tcphdr *ports = (void *)(ip + 1); /* or UDP's, which begin alike */
+
+	if (p->v6 || (void *)(ports + 1) > end || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff))
+		return false;
+	p->proto = ip->protocol;
+	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
+		return false;
+	p->length = bpf_ntohs(ip->tot_len);
+	if (p->length < sizeof(*ip) + sizeof(*ports) || p->length > room)
+		return false;
+	p->header = sizeof(*ip);
+	p->tos = ip->tos;
+	p->ttl = ip->ttl;
+	p->fragment = WHOLE;
+	p->transport = ports;
+	f->client = addr_from4(ip->saddr);
+	set_ports(f, p->proto, ports->dest, ports->source);
+	return true;
+}
+
+/* f->service and its hash are the packet's destination's already; room: bytes of the frame from p->ip on. Fills p, f. */
 static __always_inline enum kind classify(struct packet *p, void *end, __u32 room, struct flow *f)
 {
 	if (!parse_ip(p, end, room))
 		return KIND_MALFORMED;
-	if (unlikely(p->fragment == LATER_FRAGMENT))
-		return KIND_FRAGMENT;
 	if (likely(p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP))
 		return classify_ports(p, end, f);
-	if (p->fragment != WHOLE)
-		return KIND_FRAGMENT;
-	if (p->proto == (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
-		return classify_icmp(p, end, f);
-	return KIND_OTHER;
+	if (p->proto != (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return KIND_OTHER;
+	return p->fragment == WHOLE ? classify_icmp(p, end, f) : KIND_FRAGMENT;
 }
 
 #endif

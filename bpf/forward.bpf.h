@@ -10,12 +10,6 @@
 #define OUTER_TTL 64
 #define IP_DF 0x4000
 
-/* Bytes of the outer header for this backend. */
-static __always_inline __u32 outer_length(const struct shunt_backend *b)
-{
-	return addr_is4(&b->address) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-}
-
 /* Like ip_decrease_ttl of the kernel: the checksum of IPv4 gains what the TTL loses. */
 static __always_inline void decrease_ttl(const struct packet *p)
 {
@@ -93,21 +87,21 @@ static __always_inline void put_outer6(void *at, const struct packet *p, const s
 
 /* False: the driver left no room for the headers. Pointers into the packet are no longer valid after it. */
 static __always_inline bool encapsulate(struct xdp_md *ctx, const struct packet *p, const struct shunt_backend *b,
-					__u32 entropy)
+					bool outer6, __u32 entropy)
 {
+	__u32 outer_length = outer6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	__be16 vlan = READ_ONCE(b->vlan);
 	__u32 link = sizeof(struct ethhdr) + (vlan ? TAG_LEN : 0);
-	bool outer4 = addr_is4(&b->address);
 	void *frame, *outer;
 
-	if (bpf_xdp_adjust_head(ctx, (int)p->link - (int)(link + outer_length(b))))
+	if (bpf_xdp_adjust_head(ctx, (int)p->link - (int)(link + outer_length)))
 		return false;
 	frame = packet_start(ctx);
 	/* no inner packet is so short that this much is not there */
 	if (frame + sizeof(struct ethhdr) + TAG_LEN + sizeof(struct ipv6hdr) > packet_end(ctx))
 		return false;
-	outer = put_ethernet(frame, b, vlan, outer4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6));
-	if (outer4)
+	outer = put_ethernet(frame, b, vlan, outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP));
+	if (likely(!outer6))
 		put_outer4(outer, p, b, entropy);
 	else
 		put_outer6(outer, p, b, entropy);

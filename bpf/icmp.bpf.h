@@ -27,6 +27,15 @@ static __always_inline struct icmp_error too_big(bool v6, __u32 mtu)
 	return (struct icmp_error){ .type = v6 ? 2 : 3, .code = v6 ? 0 : 4, .info = bpf_htonl(mtu) };
 }
 
+/* May anything be sent there in answer? */
+static __always_inline bool is_unicast(const struct shunt_addr *a)
+{
+	if (addr_is4(a)) /* neither 0.0.0.0 nor multicast, reserved, broadcast (224.0.0.0/3) */
+		return a->words[3] && (a->words[3] & bpf_htonl(0xe0000000)) != bpf_htonl(0xe0000000);
+	return (a->words[0] | a->words[1] | a->words[2] | a->words[3]) &&
+	       (a->words[0] & bpf_htonl(0xff000000)) != bpf_htonl(0xff000000);
+}
+
 /* ---- echo ---- */
 
 static __always_inline void swap_macs(void *frame)
@@ -68,12 +77,16 @@ static __always_inline void echo6(struct ipv6hdr *ip6, struct icmphdr *icmp)
 	icmp->checksum = sum_replace(icmp->checksum, bpf_htons(0x8000), bpf_htons(0x8100));
 }
 
-/* Makes an echo request its reply, in place. False: not to be reached (it was parsed, so it can be). */
+/* Makes an echo request its reply, in place. False: its sender is nobody's address. */
 static __always_inline bool echo_reply(struct xdp_md *ctx, const struct packet *p)
 {
 	void *end = packet_end(ctx), *frame = packet_start(ctx);
 	struct icmphdr *icmp = p->transport;
+	struct shunt_addr from;
 
+	if (!read_source(p, end, &from) || !is_unicast(&from))
+		return false;
+	/* it was parsed, so all of this is there */
 	if (frame + sizeof(struct ethhdr) > end || p->ip + (p->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) > end ||
 	    (void *)(icmp + 1) > end)
 		return false;
@@ -86,14 +99,6 @@ static __always_inline bool echo_reply(struct xdp_md *ctx, const struct packet *
 }
 
 /* ---- errors ---- */
-
-static __always_inline bool is_unicast(const struct shunt_addr *a)
-{
-	if (addr_is4(a)) /* neither 0.0.0.0 nor multicast, reserved, broadcast (224.0.0.0/3) */
-		return a->words[3] && (a->words[3] & bpf_htonl(0xe0000000)) != bpf_htonl(0xe0000000);
-	return (a->words[0] | a->words[1] | a->words[2] | a->words[3]) &&
-	       (a->words[0] & bpf_htonl(0xff000000)) != bpf_htonl(0xff000000);
-}
 
 /* Takes one token of the service's on this CPU. */
 static __always_inline bool rate_allows(__u32 service)

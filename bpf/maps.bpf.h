@@ -6,11 +6,13 @@
 #ifndef SHUNT_MAPS_BPF_H
 #define SHUNT_MAPS_BPF_H
 
+/* as many homes as settings.listener_shift says, and places behind the last */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, struct shunt_listener);
-	__type(value, __u32);
-	__uint(max_entries, 16384);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_listener);
+	__uint(max_entries, (1 << 17) + SHUNT_LISTENER_PROBES);
 } listeners SEC(".maps");
 
 struct {

@@ -39,6 +39,20 @@ static __always_inline bool is_vlan(__be16 type)
 	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
+/* Moves *at behind a VLAN tag, if there is one; *type: what follows. False: it is cut short. */
+static __always_inline bool skip_tag(void **at, void *end, __be16 *type)
+{
+	struct vlan_hdr *tag = *at;
+
+	if (!is_vlan(*type))
+		return true;
+	if ((void *)(tag + 1) > end)
+		return false;
+	*at = tag + 1;
+	*type = tag->h_vlan_encapsulated_proto;
+	return true;
+}
+
 /* Sets link, ip and v6. False: not IP behind at most two VLAN tags. */
 static __always_inline bool parse_link(struct xdp_md *ctx, struct packet *p)
 {
@@ -50,21 +64,20 @@ static __always_inline bool parse_link(struct xdp_md *ctx, struct packet *p)
 	if (at > end)
 		return false;
 	type = eth->h_proto;
-#pragma unroll
-	for (int i = 0; i < 2; i++) {
-		struct vlan_hdr *tag = at;
-
-		if (likely(!is_vlan(type)))
-			break;
-		at = tag + 1;
-		if (at > end)
-			return false;
-		type = tag->h_vlan_encapsulated_proto;
-	}
+	if (unlikely(type != bpf_htons(ETH_P_IP)) && (!skip_tag(&at, end, &type) || !skip_tag(&at, end, &type)))
+		return false;
 	p->ip = at;
 	p->link = at - data;
-	p->v6 = type == bpf_htons(ETH_P_IPV6);
-	return p->v6 || type == bpf_htons(ETH_P_IP);
+	p->v6 = type != bpf_htons(ETH_P_IP);
+	return !p->v6 || type == bpf_htons(ETH_P_IPV6);
+}
+
+/* Bytes of the frame from p->ip on, those beyond the first buffer included. */
+static __always_inline __u32 frame_rest(struct xdp_md *ctx, const struct packet *p, void *end)
+{
+	if (feature(SHUNT_FEATURE_FRAGS))
+		return bpf_xdp_get_buff_len(ctx) - p->link;
+	return end - p->ip;
 }
 
 static __always_inline struct shunt_addr addr_from4(__be32 v4)

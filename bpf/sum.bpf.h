@@ -3,11 +3,10 @@
 #ifndef SHUNT_SUM_BPF_H
 #define SHUNT_SUM_BPF_H
 
-/* 16 bits of ones' complement out of a sum of words of 16 or 32 bits. */
+/* 16 bits of ones' complement out of a sum of fewer than 65,535 words of 16 or 32 bits. */
 static __always_inline __u16 sum_fold(__u64 sum)
 {
-	sum = (__u32)sum + (sum >> 32);
-	sum = (__u32)sum + (sum >> 32);
+	sum = (__u32)sum + (sum >> 32); /* so few words that the carries below do not add up to another */
 	sum = (sum & 0xffff) + (sum >> 16);
 	return sum + (sum >> 16);
 }

@@ -13,6 +13,8 @@
 #include "edge.skel.h"
 #include "backend.skel.h"
 
+#define LOG2_HOMES 8 /* of listeners */
+
 #define must(condition) _assert_true((uintptr_t)(condition), #condition, __FILE__, __LINE__)
 
 /* ---- namespace ---- */
@@ -53,7 +55,8 @@ const char *the_case(void)
 
 struct shunt_settings fixture_settings(void)
 {
-	struct shunt_settings s = { .seed = 0x0123456789abcdefull, .icmp_rate = 1000, .n_allow = 2 };
+	struct shunt_settings s = { .seed = 0x0123456789abcdefull, .icmp_rate = 1000, .n_allow = 2,
+				    .listener_shift = 64 - LOG2_HOMES };
 
 	s.source4 = (struct shunt_prefix){ addr_of("10.99.0.0"), addr_of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:0") };
 	s.source6 = (struct shunt_prefix){ addr_of("fd00:99::"), addr_of("ffff:ffff:ffff:ffff:ffff:ffff::") };
@@ -69,7 +72,7 @@ static void size_map(struct bpf_object *o, const char *name, uint32_t entries)
 
 static void size_maps(struct bpf_object *o, const struct fixture_sizes *sizes)
 {
-	size_map(o, "listeners", 64);
+	size_map(o, "listeners", (1 << LOG2_HOMES) + SHUNT_LISTENER_PROBES);
 	size_map(o, "services", sizes->services);
 	size_map(o, "icmp_buckets", sizes->services);
 	size_map(o, "service_info", sizes->services);
@@ -154,7 +157,7 @@ static void map_set(struct fixture *f, const char *name, const void *key, const 
 void filter_set(struct fixture *f, const char *address, bool on)
 {
 	struct shunt_addr a = addr_of(address);
-	uint32_t bit = shunt_filter_bit(&a), key = 0;
+	uint32_t bit = shunt_filter_bit(shunt_addr_hash(&a)), key = 0;
 	struct shunt_filter filter;
 
 	must(bpf_map_lookup_elem(map_fd(f, "filter"), &key, &filter) == 0);
@@ -165,18 +168,35 @@ void filter_set(struct fixture *f, const char *address, bool on)
 	map_set(f, "filter", &key, &filter);
 }
 
+/* The place of the listener, or the first empty one. */
+static uint32_t listener_place(struct fixture *f, const struct shunt_addr *a, uint16_t port, uint8_t proto)
+{
+	uint32_t place = shunt_listener_home(listener_hash(a, port, proto), 64 - LOG2_HOMES);
+	uint32_t key = shunt_listener_key(htons(port), proto);
+	struct shunt_listener l;
+
+	for (;; place++) {
+		must(bpf_map_lookup_elem(map_fd(f, "listeners"), &place, &l) == 0);
+		if (!l.what || ((uint32_t)l.what == key && !memcmp(&l.addr, a, sizeof(*a))))
+			return place;
+	}
+}
+
 void listener_set(struct fixture *f, const char *address, uint16_t port, uint8_t proto, uint32_t service)
 {
-	struct shunt_listener key = { .addr = addr_of(address), .port = htons(port), .proto = proto };
+	struct shunt_listener l = { .addr = addr_of(address),
+				    .what = shunt_listener_what(shunt_listener_key(htons(port), proto), service) };
+	uint32_t place = listener_place(f, &l.addr, port, proto);
 
-	map_set(f, "listeners", &key, &service);
+	map_set(f, "listeners", &place, &l);
 }
 
 void listener_delete(struct fixture *f, const char *address, uint16_t port, uint8_t proto)
 {
-	struct shunt_listener key = { .addr = addr_of(address), .port = htons(port), .proto = proto };
+	struct shunt_listener l = { .addr = addr_of(address), .what = SHUNT_LISTENER_DELETED };
+	uint32_t place = listener_place(f, &l.addr, port, proto);
 
-	must(bpf_map_delete_elem(map_fd(f, "listeners"), &key) == 0);
+	map_set(f, "listeners", &place, &l);
 }
 
 void listen_add(struct fixture *f, const char *address, uint16_t port, uint8_t proto, uint32_t service)
@@ -211,16 +231,24 @@ void member_set(struct fixture *f, uint32_t member, uint32_t backend)
 	map_set(f, "members", &member, &m);
 }
 
+void backend_mtu(struct shunt_backend *b, uint16_t mtu)
+{
+	b->room = mtu - (b->flags & SHUNT_BACKEND_IP6 ? 40 : 20);
+}
+
 struct shunt_backend backend_at(const char *address)
 {
-	return (struct shunt_backend){
-		.flags = SHUNT_BACKEND_USED | SHUNT_BACKEND_UP | SHUNT_BACKEND_NEXTHOP,
+	struct shunt_backend b = {
+		.flags = SHUNT_BACKEND_USED | SHUNT_BACKEND_UP | SHUNT_BACKEND_NEXTHOP |
+			 (strchr(address, ':') ? SHUNT_BACKEND_IP6 : 0),
 		.ifindex = IFINDEX_OUT,
 		.address = addr_of(address),
 		.dmac = { 0x06, 0, 0, 0, 0, 0xdd },
 		.smac = { 0x06, 0, 0, 0, 0, 0x55 },
-		.mtu = 1500,
 	};
+
+	backend_mtu(&b, 1500);
+	return b;
 }
 
 void backend_set(struct fixture *f, uint32_t backend, const struct shunt_backend *b)

@@ -85,6 +85,7 @@ void service_set(struct fixture *f, uint32_t service, uint32_t first_slot, uint3
 void slot_set(struct fixture *f, uint32_t slot, uint16_t current, uint16_t runner_up);
 void slot_set_word(struct fixture *f, uint32_t slot, uint64_t word);
 void member_set(struct fixture *f, uint32_t member, uint32_t backend);
+void backend_mtu(struct shunt_backend *b, uint16_t mtu); /* of the way there, the tunnel's header included */
 struct shunt_backend backend_at(const char *address); /* up, with a next hop on IFINDEX_OUT and an MTU of 1500 */
 void backend_set(struct fixture *f, uint32_t backend, const struct shunt_backend *b);
 void tail_call_set(struct fixture *f); /* programs[PROGRAM_EDGE] = the edge program */

@@ -412,11 +412,16 @@ void flow_packet(struct packet *p, const struct flow *flow, const struct shape *
 	packet_finish(p);
 }
 
+uint64_t listener_hash(const struct shunt_addr *address, uint16_t port, uint8_t proto)
+{
+	return shunt_listener_hash(shunt_addr_hash(address), shunt_listener_key(htons(port), proto));
+}
+
 uint64_t flow_hash(uint64_t seed, const struct flow *flow)
 {
 	struct shunt_addr client = addr_of(flow->client), service = addr_of(flow->service);
 
-	return shunt_flow_hash(seed, &client, &service, htons(flow->cport), htons(flow->sport), flow->proto);
+	return shunt_flow_hash(seed, listener_hash(&service, flow->sport, flow->proto), &client, htons(flow->cport));
 }
 
 struct flow flow_reversed(const struct flow *flow)

@@ -125,6 +125,8 @@ struct shape {
 	bool bare; /* from the IP header on */
 };
 void flow_packet(struct packet *p, const struct flow *flow, const struct shape *shape); /* shape NULL: a plain one */
+/* As in abi.h; port: host order. */
+uint64_t listener_hash(const struct shunt_addr *address, uint16_t port, uint8_t proto);
 uint64_t flow_hash(uint64_t seed, const struct flow *flow);
 struct flow flow_reversed(const struct flow *flow); /* as the service answers */
 

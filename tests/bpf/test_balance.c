@@ -115,7 +115,7 @@ static uint64_t predicted(const struct fixture *f, const struct flow *flow, cons
 
 	memcpy((uint8_t *)&from + 16 - len, client, len);
 	memcpy(&cport, port, 2);
-	return shunt_flow_hash(f->settings.seed, &from, &to, cport, htons(flow->sport), flow->proto);
+	return shunt_flow_hash(f->settings.seed, listener_hash(&to, flow->sport, flow->proto), &from, cport);
 }
 
 static void check_population(struct fixture *f, const struct flow *flow, population population, const char *what)
@@ -178,7 +178,7 @@ static void services_of_one_client_spread(void **state)
 		struct shunt_addr vip = addr_of(VIP4);
 
 		vip.words[3] = htonl(0xcb007100 + i / 100);
-		slots[shunt_flow_hash(f->settings.seed, &client, &vip, htons(40000), htons(1 + i % 100), 6) %
+		slots[shunt_flow_hash(f->settings.seed, listener_hash(&vip, 1 + i % 100, 6), &client, htons(40000)) %
 		      SLOTS]++;
 	}
 	check_even("services of one client", slots, SLOTS, FLOWS);

@@ -209,7 +209,7 @@ static void numbers_beyond_the_maps_drop(void **state)
 	expect_dropped(f, &in, SHUNT_REASON_NO_BACKEND);
 	service_set(f, WORLD_TCP, 1u << 30, 6, WORLD_TCP_MEMBER);
 	expect_dropped(f, &in, SHUNT_REASON_NO_BACKEND);
-	listener_set(f, VIP4, 80, IPPROTO_TCP, 0xffffffff);
+	listener_set(f, VIP4, 80, IPPROTO_TCP, 0xfffffffe);
 	expect_dropped(f, &in, SHUNT_REASON_NO_BACKEND);
 }
 

@@ -218,7 +218,7 @@ static void maps_are_sized_by_the_limits_and_pinned(void **state)
 	assert_int_equal(map_info("member_counters").max_entries, 2000);
 	assert_int_equal(map_info("backends").max_entries, 64);
 	assert_int_equal(map_info("slots").max_entries, 4096);
-	assert_true(map_info("listeners").max_entries >= 2 * 32); /* each may have an address of its own to mark */
+	assert_true(map_info("listeners").max_entries >= 8 * 32); /* each may have an address of its own to mark */
 	assert_memory_equal(dp_limits(x->dp), &x->c.limits, sizeof(x->c.limits));
 }
 
@@ -231,13 +231,13 @@ static void what_is_in_the_maps_outlives_the_daemon(void **state)
 	dp_store(&dp_services(x->dp)[15].table, 0x1234);
 	dp_store(&dp_slots(x->dp)[4095], 0x5678);
 	dp_members(x->dp)[1999].backend = 63;
-	dp_backends(x->dp)[63].mtu = 1500;
+	dp_backends(x->dp)[63].room = 1500;
 	assert_int_equal(dp_service_info_set(x->dp, 15, &info), 0);
 	assert_true(restart(x));
 	assert_int_equal(dp_services(x->dp)[15].table, 0x1234);
 	assert_int_equal(dp_slots(x->dp)[4095], 0x5678);
 	assert_int_equal(dp_members(x->dp)[1999].backend, 63);
-	assert_int_equal(dp_backends(x->dp)[63].mtu, 1500);
+	assert_int_equal(dp_backends(x->dp)[63].room, 1500);
 	assert_int_equal(dp_service_info_get(x->dp, 15, &read), 0);
 	assert_memory_equal(&read, &info, sizeof(info));
 	assert_int_equal(dp_service_info_get(x->dp, 16, &read), -ENOENT);
@@ -668,20 +668,41 @@ static bool filter_bit(const char *text)
 	_cleanup_close_ int fd = pinned("filter");
 	const struct shunt_addr a = kernel_address(text);
 	struct shunt_filter f;
-	__u32 key = 0, bit = shunt_filter_bit(&a);
+	__u32 key = 0, bit = shunt_filter_bit(shunt_addr_hash(&a));
 
 	assert_int_equal(bpf_map_lookup_elem(fd, &key, &f), 0);
 	return f.words[bit / 64] >> bit % 64 & 1;
 }
 
+/* Where a search for the key begins. */
+static uint32_t home_of(const char *text, uint32_t key)
+{
+	const struct shunt_addr a = kernel_address(text);
+	uint32_t homes = map_info("listeners").max_entries - SHUNT_LISTENER_PROBES;
+
+	return shunt_listener_home(shunt_listener_hash(shunt_addr_hash(&a), key), 64 - __builtin_ctz(homes));
+}
+
+/* The place in the kernel's map that has the key, or -1. */
+static int find_place(const char *text, uint32_t key, struct shunt_listener *l)
+{
+	_cleanup_close_ int fd = pinned("listeners");
+	const struct shunt_addr a = kernel_address(text);
+
+	for (int place = 0; !bpf_map_lookup_elem(fd, &place, l); place++)
+		if ((uint32_t)l->what == key && !memcmp(&l->addr, &a, sizeof(a)))
+			return place;
+	return -1;
+}
+
 /* What the kernel's map says: the service, or -1. */
 static int in_kernel(const char *text, uint16_t port, uint8_t proto)
 {
-	_cleanup_close_ int fd = pinned("listeners");
-	const struct shunt_listener k = { .addr = kernel_address(text), .port = htons(port), .proto = proto };
-	__u32 service;
+	struct shunt_listener l;
 
-	return bpf_map_lookup_elem(fd, &k, &service) ? -1 : (int)service;
+	int place = find_place(text, shunt_listener_key(htons(port), proto), &l);
+
+	return place < 0 ? -1 : (int)shunt_listener_service(l.what);
 }
 
 static int mark(const char *text)
@@ -765,7 +786,7 @@ static void two_addresses(char one[ADDR_TEXT], char other[ADDR_TEXT])
 
 		a = addr_from4(htonl(0x0a000000 + i));
 		memcpy(&k, a.b, sizeof(k));
-		if (shunt_filter_bit(&k) == shunt_filter_bit(&first))
+		if (shunt_filter_bit(shunt_addr_hash(&k)) == shunt_filter_bit(shunt_addr_hash(&first)))
 			break;
 	}
 	addr_format(&a, other);
@@ -829,18 +850,22 @@ static void listeners_are_known_again_after_a_restart(void **state)
 static void what_a_crash_left_is_repaired(void **state)
 {
 	struct world *x = *state;
-	struct shunt_listener stray = { .addr = kernel_address("192.0.2.9") };
-	struct shunt_listener missing = { .addr = kernel_address("192.0.2.1") };
+	struct shunt_listener stray = { .addr = kernel_address("192.0.2.9"),
+					.what = shunt_listener_what(shunt_listener_key(0, 0), 1) };
+	const struct shunt_listener deleted = { .what = SHUNT_LISTENER_DELETED };
 	_cleanup_close_ int listeners = -1, filter = -1;
 	const struct shunt_filter full = { .words = { [0 ... 1023] = ~0ull } };
-	__u32 service = 1, key = 0;
+	struct shunt_listener l;
+	__u32 key = 0, place;
 
 	start(x);
 	set(x, "192.0.2.1:80/tcp", 3);
 	listeners = pinned("listeners");
 	filter = pinned("filter");
-	assert_int_equal(bpf_map_update_elem(listeners, &stray, &service, 0), 0);
-	assert_int_equal(bpf_map_delete_elem(listeners, &missing), 0);
+	place = home_of("192.0.2.9", shunt_listener_key(0, 0));
+	assert_int_equal(bpf_map_update_elem(listeners, &place, &stray, 0), 0);
+	place = find_place("192.0.2.1", shunt_listener_key(0, 0), &l);
+	assert_int_equal(bpf_map_update_elem(listeners, &place, &deleted, 0), 0);
 	assert_int_equal(bpf_map_update_elem(filter, &key, &full, 0), 0);
 	restart(x);
 	assert_int_equal(mark("192.0.2.9"), -1);
@@ -859,6 +884,99 @@ static void as_many_listeners_as_the_limit_says_fit(void **state)
 		snprintf(text, sizeof(text), "192.0.2.%d:80/tcp", i);
 		set(x, text, i % 16);
 	}
+}
+
+/* ---- places: the hash table of listeners ---- */
+
+#define CHAIN 6
+
+/* Listeners whose searches all begin at one place: found by trying. */
+static void listeners_of_one_home(struct listen out[CHAIN])
+{
+	uint32_t home = home_of("10.0.0.0", shunt_listener_key(htons(80), IPPROTO_TCP));
+	char text[LISTEN_TEXT];
+
+	for (uint32_t i = 0, n = 0; n < CHAIN; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 16, i >> 8 & 255, i & 255);
+		if (home_of(text, shunt_listener_key(htons(80), IPPROTO_TCP)) != home)
+			continue;
+		strcat(text, ":80/tcp");
+		out[n++] = listener(text);
+	}
+}
+
+/* What the program itself finds: the service of a packet to the listener, or -1. */
+static int found_by_program(struct world *x, const struct listen *l)
+{
+	struct dp_question q = { .src = { .port = 1 }, .dst = { l->addr, l->port }, .proto = l->proto };
+	struct dp_answer a;
+
+	assert_int_equal(addr_parse("192.0.2.200", &q.src.addr), 0);
+	assert_int_equal(dp_explain(x->dp, &q, &a), 0);
+	return a.trace.service == SHUNT_UNSET ? -1 : (int)a.trace.service;
+}
+
+static void listeners_that_share_a_home_are_all_found(void **state)
+{
+	struct world *x = *state;
+	struct listen l[CHAIN];
+
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_AUTO);
+	start(x);
+	configure(x);
+	listeners_of_one_home(l);
+	for (int gone = 0; gone < CHAIN; gone++) {
+		for (int i = 0; i < CHAIN; i++)
+			assert_int_equal(dp_listener_set(x->dp, &l[i], i), 0);
+		for (int i = 0; i < CHAIN; i++)
+			assert_int_equal(found_by_program(x, &l[i]), i);
+		assert_int_equal(dp_listener_delete(x->dp, &l[gone]), 0);
+		for (int i = 0; i < CHAIN; i++)
+			assert_int_equal(found_by_program(x, &l[i]), i == gone ? -1 : i);
+	}
+}
+
+static bool all_places_are_empty(void)
+{
+	_cleanup_close_ int fd = pinned("listeners");
+	struct shunt_listener l;
+
+	for (uint32_t place = 0; !bpf_map_lookup_elem(fd, &place, &l); place++)
+		if (l.what)
+			return false;
+	return true;
+}
+
+/* Deleted places do not add up: a table that was used for long is as quick as a new one. */
+static void random_changes_leave_what_they_say_and_no_rubbish(void **state)
+{
+	struct world *x = *state;
+	int model[32];
+	char text[LISTEN_TEXT];
+
+	start(x);
+	srandom(7);
+	memset(model, -1, sizeof(model));
+	for (int step = 0; step < 3000; step++) {
+		int i = random() % 32;
+
+		snprintf(text, sizeof(text), "192.0.2.%d:%d/tcp", i, i % 3 + 1);
+		if (model[i] >= 0 && random() % 2) {
+			delete(x, text);
+			model[i] = -1;
+		} else {
+			model[i] = random() % 16;
+			set(x, text, model[i]);
+		}
+		snprintf(text, sizeof(text), "192.0.2.%d", i);
+		assert_int_equal(in_kernel(text, i % 3 + 1, IPPROTO_TCP), model[i]);
+	}
+	for (int i = 0; i < 32; i++) {
+		snprintf(text, sizeof(text), "192.0.2.%d:%d/tcp", i, i % 3 + 1);
+		if (model[i] >= 0)
+			delete(x, text);
+	}
+	assert_true(all_places_are_empty());
 }
 
 /* ---- waiting ---- */
@@ -960,7 +1078,7 @@ static void serve(struct world *x, const char *listen, const char *backend)
 		.ifindex = if_nametoindex("dpt2"),
 		.address = kernel_address(backend),
 		.dmac = { 2, 0, 0, 0, 0, 9 },
-		.mtu = 1500,
+		.room = 1480,
 	};
 	set(x, listen, 1);
 }
@@ -1273,6 +1391,8 @@ int main(void)
 		test(listeners_are_known_again_after_a_restart),
 		test(what_a_crash_left_is_repaired),
 		test(as_many_listeners_as_the_limit_says_fit),
+		test(listeners_that_share_a_home_are_all_found),
+		test(random_changes_leave_what_they_say_and_no_rubbish),
 		test(grace_returns_soon),
 		test(counters_are_summed_over_all_cpus),
 		test(drops_are_sorted_and_name_their_interface),

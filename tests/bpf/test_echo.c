@@ -177,6 +177,20 @@ static void an_echo_request_to_another_address_passes(void **state)
 	}
 }
 
+static void an_echo_request_from_nobodys_address_passes(void **state)
+{
+	static const struct echo others[] = {
+		{ "224.0.0.1", VIP4, 0, 1, 8 }, { "255.255.255.255", VIP4, 0, 1, 8 }, { "0.0.0.0", VIP4, 0, 1, 8 },
+		{ "ff02::1", VIP6, 0, 1, 8 },	{ "::", VIP6, 0, 1, 8 },
+	};
+
+	for (int i = 0; i < 5; i++) {
+		in_case("from %s", others[i].src);
+		echo_request(&in, &others[i], &plain);
+		expect_passed(*state, &in);
+	}
+}
+
 static void an_echo_request_with_another_code_passes(void **state)
 {
 	for (int i = 0; i < 2; i++) {
@@ -262,6 +276,7 @@ int main(void)
 		world_test(the_answers_checksum_is_right_for_every_identifier_v4),
 		world_test(the_answers_checksum_is_right_for_every_identifier_v6),
 		world_test(an_echo_request_to_another_address_passes),
+		world_test(an_echo_request_from_nobodys_address_passes),
 		world_test(an_echo_request_with_another_code_passes),
 		world_test(other_icmp_to_a_service_passes),
 		world_test(fragments_of_an_echo_request_are_dropped),

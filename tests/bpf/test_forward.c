@@ -261,7 +261,7 @@ static void jumbo_packets_are_forwarded_with_the_feature(void **state)
 	struct shunt_backend b = backend_at(BACKEND4);
 
 	s.features = SHUNT_FEATURE_FRAGS;
-	b.mtu = 9000;
+	backend_mtu(&b, 9000);
 	world_reopen(state, &s);
 	backend_set(*state, WORLD_BACKEND, &b);
 	for (int i = 0; i < 4; i++) {

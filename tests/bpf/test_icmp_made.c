@@ -69,7 +69,7 @@ static void the_mtu_is_that_of_the_way_to_the_backend(void **state)
 		for (int b = 0; b < 2; b++) {
 			struct shunt_backend backend = backend_at(backends[b]);
 
-			backend.mtu = mtus[m];
+			backend_mtu(&backend, mtus[m]);
 			backend_set(*state, WORLD_BACKEND, &backend);
 			for (int i = 0; i < 4; i++) {
 				in_case("flow %d to %s, MTU %u", i, backends[b], mtus[m]);
@@ -96,7 +96,7 @@ static void the_quote_is_whole_up_to_its_limit(void **state)
 {
 	struct shunt_backend b = backend_at(BACKEND4);
 
-	b.mtu = 68;
+	backend_mtu(&b, 68);
 	backend_set(*state, WORLD_BACKEND, &b);
 	for (int i = 0; i < 4; i++) {
 		for (size_t size = 60; size < 1400; size += (size > 460 && size < 560) || size > 1160 ? 1 : 13) {
@@ -135,7 +135,7 @@ static void padding_is_not_quoted(void **state)
 {
 	struct shunt_backend b = backend_at(BACKEND4);
 
-	b.mtu = 40;
+	backend_mtu(&b, 40);
 	backend_set(*state, WORLD_BACKEND, &b);
 	for (int i = 0; i < 4; i++) {
 		in_case("flow %d", i);

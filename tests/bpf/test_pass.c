@@ -136,6 +136,38 @@ static void other_protocols_to_a_service_pass(void **state)
 	}
 }
 
+static void fragments_of_other_protocols_to_a_service_pass(void **state)
+{
+	static const uint8_t protocols[] = { 4, 41, 47, 50, 132 };
+
+	for (int i = 0; i < 10; i++) {
+		in_case("protocol %u, %s fragment", protocols[i / 2], i % 2 ? "later" : "first");
+		ether(&in);
+		ip4(&in, (struct ip4){ .src = CLIENT4, .dst = VIP4, .proto = protocols[i / 2],
+				       .frag = i % 2 ? 185 : IP4_MF });
+		payload(&in, 64);
+		packet_finish(&in);
+		expect_passed(*state, &in);
+	}
+}
+
+/* Its ports are there, and nobody listens: whatever is wrong with the rest is not ours to judge. */
+static void a_short_packet_for_a_port_without_listener_passes(void **state)
+{
+	static const struct flow four = { CLIENT4, VIP4, 40000, 4711, IPPROTO_TCP };
+	static const struct flow six = { CLIENT6, VIP6, 40000, 4711, IPPROTO_TCP };
+
+	flow_packet(&in, &four, NULL);
+	in.len = 14 + 20 + 12;
+	put16(in.b + 16, 32);
+	ip4_checksum(in.b + 14);
+	expect_passed(*state, &in);
+	flow_packet(&in, &six, NULL);
+	in.len = 14 + 40 + 12;
+	put16(in.b + 18, 12);
+	expect_passed(*state, &in);
+}
+
 static void other_next_headers_to_a_service_pass(void **state)
 {
 	static const uint8_t protocols[] = { 1, 2, 4, 33, 41, 47, 50, 59, 89, 132, 135, 253, 255 };
@@ -238,6 +270,8 @@ int main(void)
 		world_test(arp_for_a_service_passes),
 		world_test(neighbour_discovery_passes),
 		world_test(other_protocols_to_a_service_pass),
+		world_test(fragments_of_other_protocols_to_a_service_pass),
+		world_test(a_short_packet_for_a_port_without_listener_passes),
 		world_test(other_next_headers_to_a_service_pass),
 		world_test(more_than_eight_extension_headers_pass),
 		world_test(icmp_of_the_other_family_passes),

@@ -343,7 +343,7 @@ static void another_check_keeps_backends_reachable_and_slots_owned(void **state)
 
 	for (size_t i = 0; i < s.n_backends; i++) {
 		assert_true(dp_backends(w.dp)[s.backends[i].id].flags & SHUNT_BACKEND_NEXTHOP);
-		assert_true(dp_backends(w.dp)[s.backends[i].id].mtu > 0);
+		assert_true(dp_backends(w.dp)[s.backends[i].id].room > 0);
 	}
 	assert_int_equal(slots_of("web", "10.9.0.2") + slots_of("web", "10.9.0.3"), s.n_slots);
 	reconcile_service_clear(&s);

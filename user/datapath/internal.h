@@ -98,6 +98,8 @@ struct datapath {
 	struct listener *listeners;
 	size_t n_listeners, room_listeners;
 	uint32_t *filter_users; /* addresses for each bit */
+	uint32_t log2_homes; /* in `listeners` */
+	bool places_were_freed; /* since the last grace period */
 
 	int n_cpus; /* possible ones: values in a per-CPU lookup */
 };
@@ -160,6 +162,14 @@ void host_restore(int notes);
 
 /* loopback.c */
 void loopback_remove(int notes); /* every address that we put on lo */
+
+/* Entries of `listeners`: behind the last home there is room for those who find it taken. */
+static inline uint32_t places_of(uint32_t log2_homes) { return (1u << log2_homes) + SHUNT_LISTENER_PROBES; }
+/* places.c: entries of `listeners`, by address and shunt_listener_key */
+int place_get(const struct datapath *dp, const struct shunt_addr *a, uint32_t key, uint32_t *service); /* or -ENOENT */
+int place_put(struct datapath *dp, const struct shunt_addr *a, uint32_t key, uint32_t service); /* or -ENOSPC */
+void place_drop(struct datapath *dp, const struct shunt_addr *a, uint32_t key); /* fine if it is not there */
+int places_each(struct datapath *dp, int (*fn)(struct datapath *dp, const struct shunt_addr *a, uint32_t key));
 
 /* listeners.c */
 int listeners_adopt(struct datapath *dp);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Listeners, and what the programs need to find them quickly: a bit of the filter and a mark for each address. The
- * kernel's map is the truth; the sorted copy here tells which listeners share an address.
+ * Listeners, and what the programs need beside them: a bit of the filter and a mark for each address. The kernel's map
+ * is the truth; the sorted copy here tells which listeners share an address.
  *
  * Order of stores, so that a packet never misses its listener: bit, mark, listener; and the other way round.
  */
@@ -19,20 +19,20 @@ static struct shunt_addr kernel_addr(const struct addr *a)
 	return k;
 }
 
-static struct shunt_listener listener_key(const struct listen *l)
+static struct addr user_addr(const struct shunt_addr *k)
 {
-	return (struct shunt_listener){ .addr = kernel_addr(&l->addr), .port = htons(l->port), .proto = l->proto };
+	struct addr a;
+
+	memcpy(a.b, k, sizeof(a.b));
+	return a;
 }
 
-static struct shunt_listener mark_key(const struct addr *a)
+static uint32_t key_of(const struct listen *l)
 {
-	return (struct shunt_listener){ .addr = kernel_addr(a) };
+	return shunt_listener_key(htons(l->port), l->proto);
 }
 
-static bool is_mark(const struct shunt_listener *k)
-{
-	return !k->proto;
-}
+#define MARK SHUNT_LISTENER_TAKEN /* key of an address's mark: no port, no protocol */
 
 /* ---- the filter ---- */
 
@@ -40,7 +40,7 @@ static uint32_t bit_of(const struct addr *a)
 {
 	const struct shunt_addr k = kernel_addr(a);
 
-	return shunt_filter_bit(&k);
+	return shunt_filter_bit(shunt_addr_hash(&k));
 }
 
 static __u64 *filter_word(struct datapath *dp, uint32_t bit)
@@ -135,14 +135,25 @@ static void take_out(struct datapath *dp, size_t i)
 
 /* ---- the kernel's map ---- */
 
-static int put(const struct datapath *dp, const struct shunt_listener *k, uint32_t service)
+static int put(struct datapath *dp, const struct addr *a, uint32_t key, uint32_t service)
 {
-	return bpf_map_update_elem(dp->maps[MAP_LISTENERS], k, &service, BPF_ANY) ? -errno : 0;
+	const struct shunt_addr k = kernel_addr(a);
+
+	return place_put(dp, &k, key, service);
 }
 
-static int drop(const struct datapath *dp, const struct shunt_listener *k)
+static void drop(struct datapath *dp, const struct addr *a, uint32_t key)
 {
-	return bpf_map_delete_elem(dp->maps[MAP_LISTENERS], k) && errno != ENOENT ? -errno : 0;
+	const struct shunt_addr k = kernel_addr(a);
+
+	place_drop(dp, &k, key);
+}
+
+static int get(const struct datapath *dp, const struct addr *a, uint32_t key, uint32_t *service)
+{
+	const struct shunt_addr k = kernel_addr(a);
+
+	return place_get(dp, &k, key, service);
 }
 
 static int say(const struct listen *l, int err)
@@ -150,23 +161,21 @@ static int say(const struct listen *l, int err)
 	char text[LISTEN_TEXT];
 
 	return err_r(err, "cannot change listener %s: %s%s", listen_format(l, text), strerror(-err),
-		     err == -E2BIG ? " (limits.listeners is reached)" : "");
+		     err == -ENOSPC ? " (limits.listeners is reached)" : "");
 }
 
 /* The mark's service is gone, or speaks of another: take that of a listener that stays. */
 static int repair_mark(struct datapath *dp, const struct addr *a, uint32_t gone, uint32_t service)
 {
-	const struct shunt_listener key = mark_key(a);
 	uint32_t now;
 
-	if (!bpf_map_lookup_elem(dp->maps[MAP_LISTENERS], &key, &now) && now != gone)
+	if (!get(dp, a, MARK, &now) && now != gone)
 		return 0;
-	return put(dp, &key, service);
+	return put(dp, a, MARK, service);
 }
 
 static int add(struct datapath *dp, size_t i, const struct listen *l, uint32_t service)
 {
-	const struct shunt_listener key = listener_key(l), mark = mark_key(&l->addr);
 	bool first = !same_addr(dp, i, &l->addr) && !(i && same_addr(dp, i - 1, &l->addr));
 	int err;
 
@@ -175,14 +184,14 @@ static int add(struct datapath *dp, size_t i, const struct listen *l, uint32_t s
 		return err;
 	if (first) {
 		filter_take(dp, &l->addr);
-		err = put(dp, &mark, service);
+		err = put(dp, &l->addr, MARK, service);
 	}
 	if (!err)
-		err = put(dp, &key, service);
+		err = put(dp, &l->addr, key_of(l), service);
 	if (!err) {
 		insert(dp, i, l, service);
 	} else if (first) {
-		drop(dp, &mark);
+		drop(dp, &l->addr, MARK);
 		filter_drop(dp, &l->addr);
 	}
 	return err;
@@ -191,13 +200,12 @@ static int add(struct datapath *dp, size_t i, const struct listen *l, uint32_t s
 static int change(struct datapath *dp, size_t i, uint32_t service)
 {
 	struct listener *at = &dp->listeners[i];
-	const struct shunt_listener key = listener_key(&at->at);
 	uint32_t gone = at->service;
 	int err;
 
 	if (gone == service)
 		return 0;
-	err = put(dp, &key, service);
+	err = put(dp, &at->at.addr, key_of(&at->at), service);
 	if (err)
 		return err;
 	at->service = service;
@@ -215,22 +223,22 @@ int dp_listener_set(struct datapath *dp, const struct listen *l, uint32_t servic
 
 int dp_listener_delete(struct datapath *dp, const struct listen *l)
 {
-	const struct shunt_listener key = listener_key(l), mark = mark_key(&l->addr);
 	const struct listener *other;
 	bool there;
 	size_t i = place(dp, l, &there);
-	int err;
+	int err = 0;
 
 	if (!there)
 		return -ENOENT;
-	err = drop(dp, &key);
-	if (err)
-		return say(l, err);
+	drop(dp, &l->addr, key_of(l));
 	other = neighbour(dp, i, &l->addr);
-	err = other ? repair_mark(dp, &l->addr, dp->listeners[i].service, other->service) : drop(dp, &mark);
-	take_out(dp, i);
-	if (!other && !err)
+	if (other) {
+		err = repair_mark(dp, &l->addr, dp->listeners[i].service, other->service);
+	} else {
+		drop(dp, &l->addr, MARK);
 		filter_drop(dp, &l->addr);
+	}
+	take_out(dp, i);
 	return err ? say(l, err) : 0;
 }
 
@@ -258,48 +266,30 @@ static int by_listen(const void *a, const void *b)
 	return listen_compare(&x->at, &y->at);
 }
 
-static int read_one(struct datapath *dp, const struct shunt_listener *k)
+static int read_one(struct datapath *dp, const struct shunt_addr *a, uint32_t key)
 {
-	struct listener *l;
+	struct listen l = { .addr = user_addr(a), .port = ntohs(key & 0xffff), .proto = key >> 16 };
 	uint32_t service;
 	int err;
 
-	if (is_mark(k) || bpf_map_lookup_elem(dp->maps[MAP_LISTENERS], k, &service))
+	if (key == MARK || place_get(dp, a, key, &service))
 		return 0;
 	err = make_room(dp);
-	if (err)
-		return err;
-	l = &dp->listeners[dp->n_listeners++];
-	*l = (struct listener){ .at = { .port = ntohs(k->port), .proto = k->proto }, .service = service };
-	memcpy(l->at.addr.b, &k->addr, sizeof(l->at.addr.b));
-	return 0;
+	if (!err)
+		dp->listeners[dp->n_listeners++] = (struct listener){ l, service };
+	return err;
 }
 
 /* Marks of addresses without a listener: left by a process that died between two stores. */
-static int remove_stray_mark(struct datapath *dp, const struct shunt_listener *k)
+static int remove_stray_mark(struct datapath *dp, const struct shunt_addr *a, uint32_t key)
 {
-	struct listen any = {};
+	const struct listen any = { .addr = user_addr(a) };
 	bool there;
-	size_t i;
+	size_t i = place(dp, &any, &there);
 
-	if (!is_mark(k))
-		return 0;
-	memcpy(any.addr.b, &k->addr, sizeof(any.addr.b));
-	i = place(dp, &any, &there);
-	return same_addr(dp, i, &any.addr) ? 0 : drop(dp, k);
-}
-
-static int each_key(struct datapath *dp, int (*fn)(struct datapath *dp, const struct shunt_listener *k))
-{
-	struct shunt_listener key, next;
-	int end = bpf_map_get_next_key(dp->maps[MAP_LISTENERS], NULL, &next), err = 0;
-
-	while (!end && !err) {
-		key = next;
-		end = bpf_map_get_next_key(dp->maps[MAP_LISTENERS], &key, &next); /* before fn deletes key */
-		err = fn(dp, &key);
-	}
-	return err;
+	if (key == MARK && !same_addr(dp, i, &any.addr))
+		place_drop(dp, a, key);
+	return 0;
 }
 
 /* Whether some listener of the address at place i has this service. */
@@ -315,13 +305,13 @@ static bool address_has(const struct datapath *dp, size_t i, uint32_t service)
 
 static int repair_address(struct datapath *dp, size_t i)
 {
-	const struct shunt_listener key = mark_key(&dp->listeners[i].at.addr);
+	const struct addr *a = &dp->listeners[i].at.addr;
 	uint32_t service;
 
-	filter_take(dp, &dp->listeners[i].at.addr);
-	if (!bpf_map_lookup_elem(dp->maps[MAP_LISTENERS], &key, &service) && address_has(dp, i, service))
+	filter_take(dp, a);
+	if (!get(dp, a, MARK, &service) && address_has(dp, i, service))
 		return 0;
-	return put(dp, &key, dp->listeners[i].service);
+	return put(dp, a, MARK, dp->listeners[i].service);
 }
 
 static void clear_unused_bits(struct datapath *dp)
@@ -341,7 +331,8 @@ int listeners_adopt(struct datapath *dp)
 	dp->filter_users = calloc(1u << SHUNT_FILTER_BITS, sizeof(*dp->filter_users));
 	if (!dp->filter_users)
 		return -ENOMEM;
-	err = each_key(dp, read_one);
+	dp->places_were_freed = dp->adopted; /* perhaps, by the process before */
+	err = places_each(dp, read_one);
 	if (err)
 		return err;
 	if (dp->n_listeners)
@@ -350,7 +341,7 @@ int listeners_adopt(struct datapath *dp)
 		if (!i || !same_addr(dp, i - 1, &dp->listeners[i].at.addr))
 			err = repair_address(dp, i);
 	if (!err)
-		err = each_key(dp, remove_stray_mark);
+		err = places_each(dp, remove_stray_mark);
 	clear_unused_bits(dp);
 	return err;
 }

@@ -38,12 +38,22 @@ void load_quiet_libbpf(void)
 	libbpf_set_print(print_debug);
 }
 
+/* Each listener may need a mark for its address; four times the room keeps searches short (abi.h). */
+static uint32_t log2_homes(const struct limits *l)
+{
+	uint32_t log2 = 1;
+
+	while (1u << log2 < 8 * l->listeners)
+		log2++;
+	return log2;
+}
+
 /* 0: as declared */
 static uint32_t map_limit(enum dp_map map, const struct limits *l)
 {
 	switch (map) {
 	case MAP_LISTENERS:
-		return 2 * l->listeners; /* each may need a mark for its address */
+		return places_of(log2_homes(l));
 	case MAP_SERVICES:
 	case MAP_SERVICE_INFO:
 	case MAP_ICMP_BUCKETS:
@@ -241,6 +251,7 @@ int maps_open(struct datapath *dp)
 	_cleanup_(skeleton_close) struct skeleton skel = {};
 	int err;
 
+	dp->log2_homes = log2_homes(&dp->limits);
 	err = skeleton_edge(&skel);
 	if (err)
 		return err_r(err, "cannot read the built-in programs: %s", strerror(-err));

@@ -72,6 +72,7 @@ static void settings_fill(struct shunt_settings *s, const struct datapath *dp, c
 	s->seed = c->edge.seed;
 	s->secret = dp->secret;
 	s->icmp_rate = c->edge.icmp_rate;
+	s->listener_shift = 64 - dp->log2_homes;
 	settings_prefix(&s->source4, &c->edge.source4);
 	settings_prefix(&s->source6, &c->edge.source6);
 	settings_allow(s, c);

@@ -35,6 +35,8 @@ static void store_flags(struct node *n)
 		flags |= SHUNT_BACKEND_CHECKED;
 	if (n->reachable)
 		flags |= SHUNT_BACKEND_NEXTHOP;
+	if (!addr_is4(&n->at.addr))
+		flags |= SHUNT_BACKEND_IP6;
 	__atomic_store_n(&dp_backends(n->r->dp)[n->id].flags, flags, __ATOMIC_RELEASE);
 }
 
@@ -85,6 +87,14 @@ static void store_mac(__u8 *at, const uint8_t mac[6], uint16_t extra)
 	dp_store((__u64 *)(void *)at, word);
 }
 
+/* Bytes that are left behind the outer header. */
+static uint16_t room_in_tunnel(const struct node *n, uint16_t mtu)
+{
+	uint16_t outer = addr_is4(&n->at.addr) ? 20 : 40;
+
+	return mtu > outer ? mtu - outer : 0;
+}
+
 static void nexthop_changed(void *arg, const struct nexthop *now)
 {
 	struct node *n = arg;
@@ -94,7 +104,7 @@ static void nexthop_changed(void *arg, const struct nexthop *now)
 
 	if (now->usable) {
 		store_mac(b->dmac, now->dmac, htons(now->vlan));
-		store_mac(b->smac, now->smac, now->mtu);
+		store_mac(b->smac, now->smac, room_in_tunnel(n, now->mtu));
 		__atomic_store_n(&b->ifindex, now->ifindex, __ATOMIC_RELEASE);
 	}
 	n->reachable = now->usable;
@@ -242,7 +252,7 @@ static void inherit_nexthop(struct node *n, const struct node *from)
 	memcpy(b->dmac, old->dmac, 6);
 	memcpy(b->smac, old->smac, 6);
 	b->vlan = old->vlan;
-	b->mtu = old->mtu;
+	b->room = old->room;
 	b->ifindex = old->ifindex;
 	n->reachable = from->reachable;
 }
