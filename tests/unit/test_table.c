@@ -342,6 +342,64 @@ static void test_a_scan_finds_the_best_in_order_from_any_rank_on(void **state)
 	}
 }
 
+static void assert_scans_agree(const struct table_member *m, uint32_t n, uint32_t first)
+{
+	_cleanup_(ranking_clear) struct ranking r = {};
+	rank_t ranks[RANK_SLOTS][RANK_SCAN];
+
+	assert_int_equal(ranking_init(&r, m, n), 0);
+	rank_scan_slots(&r, first, ranks);
+	for (uint32_t k = 0; k < RANK_SLOTS; k++) {
+		rank_t best[2] = { RANK_NOBODY, RANK_NOBODY };
+
+		for (uint32_t id = 0; id < r.n; id++) {
+			rank_t rank = rank_of(&r, first + k, id);
+
+			if (rank < best[0]) {
+				best[1] = best[0];
+				best[0] = rank;
+			} else if (rank < best[1]) {
+				best[1] = rank;
+			}
+		}
+		assert_true(ranks[k][0] == best[0] && ranks[k][1] == best[1]);
+	}
+}
+
+static void test_a_scan_of_many_slots_finds_the_best_of_each(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 2000; round++) {
+		uint32_t n = 1 + random_below(round % 10 ? 40 : 700);
+		_cleanup_free_ struct table_member *m = members_random(n);
+
+		m[0].weight = 1 + random_below(60000);
+		assert_scans_agree(m, n, RANK_SLOTS * random_below(1 << 17));
+	}
+}
+
+/* In slot 0 these draw the largest u that there is. */
+static void test_who_draws_the_largest_number_is_not_missed(void **state)
+{
+	const uint64_t last[] = { 0x2eb38736, 0x294900e73, 0x4083d4c5f };
+
+	(void)state;
+	for (uint32_t n = 1; n <= 5; n++)
+		for (uint32_t weights = 0; weights < 3; weights++) {
+			_cleanup_free_ struct table_member *m = members_random(n);
+			_cleanup_(ranking_clear) struct ranking r = {};
+
+			for (uint32_t i = 0; i < n; i++) {
+				m[i].key = i < ARRAY_SIZE(last) ? last[i] : random64();
+				m[i].weight = weights == 0 ? 1 : weights == 1 ? 1 + i : i == 0 ? 65535 : 1;
+			}
+			assert_int_equal(ranking_init(&r, m, n), 0);
+			for (uint32_t id = 0; id < n; id++)
+				assert_true(r.numbers[id] >= ARRAY_SIZE(last) || rank_hash(&r, 0, id) == UINT32_MAX);
+			assert_scans_agree(m, n, 0);
+		}
+}
+
 static void test_hashes_of_many_slots_are_those_of_each(void **state)
 {
 	_cleanup_free_ struct table_member *m = members_random(20);
@@ -876,6 +934,99 @@ static void test_tables_are_those_of_every_other_version(void **state)
 		fail_msg("fingerprints are 0x%016lx and 0x%016lx", fingerprint(a), fingerprint(b));
 }
 
+/* ---- more tables that have to stay ---- */
+
+static uint32_t weight_equal(uint32_t i) { (void)i; return 100; }
+static uint32_t weight_few(uint32_t i) { return 1 + i * i % 5; }
+static uint32_t weight_all_different(uint32_t i) { return 1 + i * 7919 % 65535; }
+static uint32_t weight_one_giant(uint32_t i) { return i == 3 ? 65535 : 1; }
+static uint32_t weight_with_holes(uint32_t i) { return i % 3 * 40; }
+
+static bool alive_all(uint32_t i) { (void)i; return true; }
+static bool alive_none(uint32_t i) { (void)i; return false; }
+static bool alive_one(uint32_t i) { return i == 5; }
+static bool alive_most(uint32_t i) { return i % 7 != 0; }
+static bool alive_few(uint32_t i) { return i % 10 == 2; }
+
+static void test_tables_of_all_kinds_are_those_of_every_other_version(void **state)
+{
+	static const struct {
+		uint32_t n, n_slots;
+		uint32_t (*weight)(uint32_t i);
+		bool (*alive)(uint32_t i);
+		uint64_t built, changed; /* fingerprints, at first and when every fifth member has changed */
+	} cases[] = {
+		{ 1, 64, weight_equal, alive_all,
+		  0x04dee8bea6829225ull, 0x83cbee60a786dea5ull },
+		{ 2, 64, weight_equal, alive_none,
+		  0x6782c426ec4ec502ull, 0x5eadc553f146808aull },
+		{ 3, 128, weight_one_giant, alive_all,
+		  0xb2584a2d2063b916ull, 0xe7169d07f1c2b07dull },
+		{ 7, 256, weight_equal, alive_one,
+		  0x14c8000de5297c7full, 0x680984f5d5d5799full },
+		{ 16, 4096, weight_equal, alive_all,
+		  0xc28d1c60ee9aaf12ull, 0xa42337bf8f595e3aull },
+		{ 17, 4096, weight_few, alive_most,
+		  0x400b407487ffcc70ull, 0xdaaf875cd651da86ull },
+		{ 100, 16384, weight_equal, alive_all,
+		  0x4632de6e6d629ad0ull, 0x016c6a5ec8d9036full },
+		{ 100, 16384, weight_equal, alive_none,
+		  0x26aca384e5d86ac1ull, 0x3d68defee793d952ull },
+		{ 100, 16384, weight_equal, alive_one,
+		  0x1edf0f2a7f7b7b5dull, 0x9d0cd8bb1b136b45ull },
+		{ 100, 4096, weight_equal, alive_few,
+		  0x936b76809340c1c3ull, 0x61ee1caa82d48b80ull },
+		{ 100, 16384, weight_few, alive_all,
+		  0x3447720a71f34551ull, 0x334c00175f42262dull },
+		{ 100, 4096, weight_few, alive_few,
+		  0xe3a78d37b83d461full, 0xb1fcd5a514fea045ull },
+		{ 100, 4096, weight_all_different, alive_all,
+		  0x3f3555f859b969c3ull, 0x467c1fdadb97b09cull },
+		{ 100, 4096, weight_all_different, alive_most,
+		  0xea771c0e346e8db4ull, 0x501badac957e685bull },
+		{ 100, 4096, weight_all_different, alive_none,
+		  0xfdf1975877376283ull, 0x1f737ea8b5595d91ull },
+		{ 100, 8192, weight_one_giant, alive_most,
+		  0x4bd5d224e19d6164ull, 0x984f7c861f8596faull },
+		{ 100, 8192, weight_with_holes, alive_all,
+		  0x6dc5d054049ae880ull, 0xfef7c6726bb94cbaull },
+		{ 100, 8192, weight_with_holes, alive_few,
+		  0x8860bc0a83a08eb7ull, 0x67406b1c518583efull },
+		{ 1000, 32768, weight_equal, alive_all,
+		  0x956f614ee33661faull, 0xc9a89de88df74f57ull },
+		{ 1000, 16384, weight_few, alive_most,
+		  0x58052ed21cca86a1ull, 0xb28dd96d383940c2ull },
+		{ 1000, 4096, weight_all_different, alive_all,
+		  0xb47fdfa3a7110b0bull, 0x937a3f2183dca003ull },
+		{ 1100, 16384, weight_equal, alive_most,
+		  0xab77b778b2ac0bcdull, 0xf95b06f709408d03ull },
+		{ 2500, 4096, weight_equal, alive_none,
+		  0x0c6efdce954e86a7ull, 0x0c6ac701a184c261ull },
+		{ 2500, 8192, weight_with_holes, alive_all,
+		  0x169cffd4285444c7ull, 0x09abafc45300fdc5ull },
+		{ 3000, 64, weight_few, alive_all,
+		  0x6217a9f9207d1a12ull, 0x2cb1811aee6a8e82ull },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ struct table_member *m = members_new(cases[i].n, 0);
+		_cleanup_(table_freep) struct table *t = NULL;
+		uint64_t built;
+
+		for (uint32_t k = 0; k < cases[i].n; k++) {
+			m[k].weight = cases[i].weight(k);
+			m[k].alive = cases[i].alive(k);
+		}
+		t = build(m, cases[i].n, cases[i].n_slots);
+		built = fingerprint(t);
+		for (uint32_t k = 0; k < cases[i].n; k += 5)
+			table_set_alive(t, k, !m[k].alive);
+		if (built != cases[i].built || fingerprint(t) != cases[i].changed)
+			fail_msg("case %zu: fingerprints are 0x%016lx and 0x%016lx", i, built, fingerprint(t));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -883,6 +1034,8 @@ int main(void)
 		cmocka_unit_test(test_keys_are_those_of_every_other_machine),
 		cmocka_unit_test(test_the_logarithm_is_within_a_thousandth_and_never_falls),
 		cmocka_unit_test(test_a_scan_finds_the_best_in_order_from_any_rank_on),
+		cmocka_unit_test(test_a_scan_of_many_slots_finds_the_best_of_each),
+		cmocka_unit_test(test_who_draws_the_largest_number_is_not_missed),
 		cmocka_unit_test(test_hashes_of_many_slots_are_those_of_each),
 		cmocka_unit_test(test_nobody_above_the_bound_ranks_before),
 		cmocka_unit_test(test_first_ranks_are_shared_by_weight),
@@ -906,6 +1059,7 @@ int main(void)
 		cmocka_unit_test(test_slots_come_in_few_classes),
 		cmocka_unit_test(test_moved_slots_are_counted_in_the_larger_table),
 		cmocka_unit_test(test_tables_are_those_of_every_other_version),
+		cmocka_unit_test(test_tables_of_all_kinds_are_those_of_every_other_version),
 	};
 
 	if (getenv("SEED"))

@@ -112,7 +112,7 @@ struct config *world_config(void)
 	c->interfaces = calloc(1, sizeof(*c->interfaces));
 	if (!c->pins || !c->interfaces)
 		return NULL;
-	c->interfaces[0] = (struct interface){ .name = "bench0", .roles = ROLE_EDGE, .mode = XDP_MODE_AUTO };
+	c->interfaces[0] = (struct interface){ .name = "bench0", .roles = ROLE_EDGE, .mode = XDP_MODE_GENERIC };
 	c->n_interfaces = 1;
 	return TAKE_PTR(c);
 }

@@ -2,8 +2,11 @@
 /* /metrics for Prometheus: one function a group of families. */
 #include <errno.h>
 #include <event2/buffer.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "api/expo.h"
 #include "api/internal.h"
@@ -90,6 +93,11 @@ static void write_interfaces(struct expo *e, const struct api *a)
 		write_interface(e, &all[i], ROLE_EDGE, "edge");
 		write_interface(e, &all[i], ROLE_BACKEND, "backend");
 	}
+	expo_family(e, EXPO_COUNTER, "shunt_interface_send_errors",
+		    "Packets that the interface's driver counted as not sent for a native XDP program.");
+	for (size_t i = 0; i < n; i++)
+		if (all[i].roles & ROLE_EDGE)
+			expo_count(e, all[i].send_errors, "interface", all[i].name, NULL);
 }
 
 static void write_packets(struct expo *e, const struct api *a)
@@ -130,75 +138,163 @@ static void write_services(struct expo *e, const struct services *all)
 		expo_count(e, all->list[i].moving, "service", all->list[i].conf->name, NULL);
 }
 
-/* ---- backends: a writer for each family, called for every backend ---- */
+/*
+ * ---- backends: a writer for each family, called for every backend ----
+ *
+ * They are nearly all of the text, and the loop waits while it is made. So what many samples share is made once: a
+ * family's name, a backend's labels, a value that is that of the sample before.
+ */
 
-struct backend_labels {
-	const char *service, *at;
+#define LARGE_TEXT (4u << 20) /* bytes from which large pages are worth it */
+#define SAMPLE_NUMBER 32 /* bytes for any value with what is around it */
+
+struct samples {
+	struct expo *e;
+	char head[96]; /* name and brace */
+	const char *labels; /* of the backend at hand, without braces */
+	size_t head_len, labels_len;
+	double value; /* the last one, and as text */
+	char text[SAMPLE_NUMBER];
 };
-#define BACKEND(l) "service", (l)->service, "backend", (l)->at
 
-static void write_backend_packets(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+/* Half of the time of a long text is its pages' first touch: in large pages it is a small part. A mere wish. */
+static void large_pages(const struct expo *e)
+{
+	size_t page = sysconf(_SC_PAGESIZE), first = ((uintptr_t)e->data + e->len + page - 1) / page * page;
+	size_t end = ((uintptr_t)e->data + e->room) / page * page;
+
+	if (e->room >= LARGE_TEXT && first < end)
+		madvise((void *)first, end - first, MADV_HUGEPAGE);
+}
+
+/* Room for so many bytes more at the end of the text; NULL: out of memory. */
+static char *room_for(struct expo *e, size_t n)
+{
+	size_t room = e->room ?: 1 << 16;
+	char *grown;
+
+	while (room < e->len + n)
+		room *= 2;
+	if (room != e->room) {
+		grown = realloc(e->data, room);
+		if (!grown) {
+			e->failed = true;
+			return NULL;
+		}
+		e->data = grown;
+		e->room = room;
+		large_pages(e);
+	}
+	return e->data + e->len;
+}
+
+static char *put(char *to, const char *bytes, size_t n)
+{
+	memcpy(to, bytes, n);
+	return to + n;
+}
+
+/* more: labels beyond those of the backend, each after a comma. */
+static void sample_text(struct samples *s, const char *more, const char *value, size_t len)
+{
+	size_t more_len = strlen(more);
+	char *begin = room_for(s->e, s->head_len + s->labels_len + more_len + len + 3), *to = begin;
+
+	if (!begin)
+		return;
+	to = put(to, s->head, s->head_len);
+	to = put(to, s->labels, s->labels_len);
+	to = put(to, more, more_len);
+	to = put(to, "} ", 2);
+	to = put(to, value, len);
+	*to++ = '\n';
+	s->e->len += to - begin;
+}
+
+static void sample_count(struct samples *s, const char *more, uint64_t n)
+{
+	char text[SAMPLE_NUMBER], *p = text + sizeof(text);
+
+	do
+		*--p = '0' + n % 10;
+	while (n /= 10);
+	sample_text(s, more, p, text + sizeof(text) - p);
+}
+
+static void sample_value(struct samples *s, double value)
+{
+	if (value != s->value || !s->text[0]) {
+		snprintf(s->text, sizeof(s->text), "%.12g", value);
+		s->value = value;
+	}
+	sample_text(s, "", s->text, strlen(s->text));
+}
+
+static void write_backend_packets(struct samples *s, const struct reconcile_service *service,
 				  const struct reconcile_backend *b)
 {
-	(void)s;
-	expo_count(e, b->packets, BACKEND(l), NULL);
+	(void)service;
+	sample_count(s, "", b->packets);
 }
 
-static void write_backend_bytes(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+static void write_backend_bytes(struct samples *s, const struct reconcile_service *service,
 				const struct reconcile_backend *b)
 {
-	(void)s;
-	expo_count(e, b->bytes, BACKEND(l), NULL);
+	(void)service;
+	sample_count(s, "", b->bytes);
 }
 
-static void write_backend_state(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+static void write_backend_state(struct samples *s, const struct reconcile_service *service,
 				const struct reconcile_backend *b)
 {
-	(void)s;
-	for (int i = 0; i < N_STATES; i++)
-		expo_count(e, b->state == (enum state)i, BACKEND(l), "state", state_names[i], NULL);
+	(void)service;
+	for (int i = 0; i < N_STATES; i++) {
+		char more[SAMPLE_NUMBER] = ",state=\"";
+
+		strcat(strcat(more, state_names[i]), "\"");
+		sample_count(s, more, b->state == (enum state)i);
+	}
 }
 
-static void write_backend_weight(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+static void write_backend_weight(struct samples *s, const struct reconcile_service *service,
 				 const struct reconcile_backend *b)
 {
-	(void)s;
-	expo_count(e, b->weight, BACKEND(l), NULL);
+	(void)service;
+	sample_count(s, "", b->weight);
 }
 
-static void write_backend_share(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+static void write_backend_share(struct samples *s, const struct reconcile_service *service,
 				const struct reconcile_backend *b)
 {
-	expo_value(e, backend_share(s, b), BACKEND(l), NULL);
+	sample_value(s, backend_share(service, b));
 }
 
-static void write_backend_nexthop(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+static void write_backend_nexthop(struct samples *s, const struct reconcile_service *service,
 				  const struct reconcile_backend *b)
 {
-	(void)s;
-	expo_count(e, b->nexthop && b->nexthop->usable, BACKEND(l), NULL);
+	(void)service;
+	sample_count(s, "", b->nexthop && b->nexthop->usable);
 }
 
-static void write_backend_checks(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
+static void write_backend_checks(struct samples *s, const struct reconcile_service *service,
 				 const struct reconcile_backend *b)
 {
-	(void)s;
-	expo_count(e, b->health.checks - b->health.failures, BACKEND(l), "result", "passed", NULL);
-	expo_count(e, b->health.failures, BACKEND(l), "result", "failed", NULL);
+	(void)service;
+	sample_count(s, ",result=\"passed\"", b->health.checks - b->health.failures);
+	sample_count(s, ",result=\"failed\"", b->health.failures);
 }
 
-static void write_backend_check_duration(struct expo *e, const struct backend_labels *l,
-					 const struct reconcile_service *s, const struct reconcile_backend *b)
+static void write_backend_check_duration(struct samples *s, const struct reconcile_service *service,
+					 const struct reconcile_backend *b)
 {
-	(void)s;
-	expo_value(e, b->health.last_seconds, BACKEND(l), NULL);
+	(void)service;
+	sample_value(s, b->health.last_seconds);
 }
 
 static const struct backend_family {
 	enum expo_type type;
 	const char *name, *help;
-	void (*write)(struct expo *e, const struct backend_labels *l, const struct reconcile_service *s,
-		      const struct reconcile_backend *b);
+	void (*write)(struct samples *s, const struct reconcile_service *service, const struct reconcile_backend *b);
 } backend_families[] = {
 	{ EXPO_COUNTER, "shunt_backend_packets", "Packets of clients sent to the backend.", write_backend_packets },
 	{ EXPO_COUNTER, "shunt_backend_bytes", "Bytes of those packets, from their IP headers on.", write_backend_bytes },
@@ -213,45 +309,66 @@ static const struct backend_family {
 	  write_backend_check_duration },
 };
 
-/* Addresses of all backends as text, in their order; made once, each family needs them. NULL: out of memory. */
-static char (*backend_texts(const struct services *all))[ENDPOINT_TEXT]
+/* The labels of all backends in their order; lens[i]: of the i-th. */
+struct backend_labels {
+	struct expo text;
+	uint32_t *lens;
+};
+#define LABELS_AROUND 5 /* what expo writes around labels: "{" and "} 0\n" */
+
+static void labels_clear(struct backend_labels *l)
 {
-	char (*texts)[ENDPOINT_TEXT];
+	free(l->text.data);
+	free(l->lens);
+}
+
+static int labels_make(struct backend_labels *l, const struct services *all)
+{
+	char at[ENDPOINT_TEXT];
 	size_t n = 0;
 
 	for (size_t i = 0; i < all->n; i++)
 		n += all->list[i].n_backends;
-	texts = calloc(n + 1, sizeof(*texts));
+	*l = (struct backend_labels){ .text = { .name = "", .type = EXPO_GAUGE }, .lens = calloc(n + 1, sizeof(*l->lens)) };
 	n = 0;
-	for (size_t i = 0; texts && i < all->n; i++)
-		for (size_t j = 0; j < all->list[i].n_backends; j++)
-			endpoint_format(&all->list[i].backends[j].at, texts[n++]);
-	return texts;
+	for (size_t i = 0; l->lens && i < all->n; i++)
+		for (size_t j = 0; j < all->list[i].n_backends; j++) {
+			size_t before = l->text.len;
+
+			endpoint_format(&all->list[i].backends[j].at, at);
+			expo_count(&l->text, 0, "service", all->list[i].conf->name, "backend", at, NULL);
+			l->lens[n++] = l->text.len - before;
+		}
+	return l->lens && !l->text.failed ? 0 : -ENOMEM;
 }
 
-static void write_backend_family(struct expo *e, const struct services *all, const char (*texts)[ENDPOINT_TEXT],
+static void write_backend_family(struct expo *e, const struct services *all, const struct backend_labels *l,
 				 const struct backend_family *family)
 {
+	struct samples s = { .e = e, .labels = l->text.data };
+	const uint32_t *len = l->lens;
+
 	expo_family(e, family->type, family->name, family->help);
-	for (size_t i = 0; i < all->n; i++) {
-		const struct reconcile_service *s = &all->list[i];
+	s.head_len = snprintf(s.head, sizeof(s.head), "%s%s{", family->name, family->type == EXPO_COUNTER ? "_total" : "");
+	for (size_t i = 0; i < all->n; i++)
+		for (size_t j = 0; j < all->list[i].n_backends; j++) {
+			const char *next = s.labels + *len;
 
-		for (size_t j = 0; j < s->n_backends; j++) {
-			struct backend_labels l = { .service = s->conf->name, .at = *texts++ };
-
-			family->write(e, &l, s, &s->backends[j]);
+			s.labels++;
+			s.labels_len = *len++ - LABELS_AROUND;
+			family->write(&s, &all->list[i], &all->list[i].backends[j]);
+			s.labels = next;
 		}
-	}
 }
 
 static int write_backends(struct expo *e, const struct services *all)
 {
-	_cleanup_free_ char (*texts)[ENDPOINT_TEXT] = backend_texts(all);
+	_cleanup_(labels_clear) struct backend_labels labels = {};
 
-	if (!texts)
+	if (labels_make(&labels, all))
 		return -ENOMEM;
 	for (size_t i = 0; i < ARRAY_SIZE(backend_families); i++)
-		write_backend_family(e, all, (const char (*)[ENDPOINT_TEXT])texts, &backend_families[i]);
+		write_backend_family(e, all, &labels, &backend_families[i]);
 	return 0;
 }
 

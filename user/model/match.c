@@ -92,28 +92,38 @@ static uint32_t ask(struct holder *h, uint32_t slot, uint32_t u)
 	return worst;
 }
 
-static void scan_window(const struct ranking *r, uint32_t slot, rank_t from, struct match_window *w)
+static void set_window(struct match_window *w, const rank_t ranks[RANK_SCAN])
 {
-	rank_t ranks[RANK_SCAN];
+	*w = (struct match_window){};
+	for (; w->n < RANK_SCAN && ranks[w->n] != RANK_NOBODY; w->n++)
+		w->ids[w->n] = rank_id(ranks[w->n]);
+}
 
-	w->n = rank_scan(r, slot, from, NULL, ranks, RANK_SCAN);
-	w->owner = 0;
-	for (uint32_t i = 0; i < w->n; i++)
-		w->ids[i] = rank_id(ranks[i]);
+static void first_windows(struct matching *m, uint32_t n_slots)
+{
+	rank_t ranks[RANK_SLOTS][RANK_SCAN];
+
+	for (uint32_t slot = 0; slot < n_slots; slot += RANK_SLOTS) {
+		rank_scan_slots(m->r, slot, ranks);
+		for (uint32_t k = 0; k < RANK_SLOTS; k++)
+			set_window(&m->windows[slot + k], ranks[k]);
+	}
 }
 
 /* The slot turns to the next member in its ranking. There is one: all caps together are at least all slots. */
 static void turn_to_next(struct matching *m, uint32_t slot)
 {
 	struct match_window *w = &m->windows[slot];
+	rank_t ranks[RANK_SCAN];
 
-	if (++w->owner == w->n)
-		scan_window(m->r, slot, rank_of(m->r, slot, w->ids[w->n - 1]) + 1, w);
+	if (++w->owner < w->n)
+		return;
+	rank_scan(m->r, slot, rank_of(m->r, slot, w->ids[w->n - 1]) + 1, NULL, ranks, RANK_SCAN);
+	set_window(w, ranks);
 }
 
 static void settle(struct matching *m, uint32_t slot)
 {
-	scan_window(m->r, slot, 0, &m->windows[slot]);
 	for (;;) {
 		uint32_t id = m->windows[slot].ids[m->windows[slot].owner];
 
@@ -130,6 +140,7 @@ int match(const struct ranking *r, uint32_t n_slots, struct match_window **out)
 
 	if (matching_init(&m, r, n_slots))
 		return -ENOMEM;
+	first_windows(&m, n_slots);
 	for (uint32_t slot = 0; slot < n_slots; slot++)
 		settle(&m, slot);
 	*out = TAKE_PTR(m.windows);

@@ -53,6 +53,7 @@ struct check {
 	uint16_t fall, rise; /* checks in a row that change the verdict; the very first check decides alone */
 };
 bool check_equal(const struct check *a, const struct check *b);
+struct check check_default(enum check_kind kind); /* what is not said in a file or a command; without texts */
 
 struct backend {
 	struct endpoint at;

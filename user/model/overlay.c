@@ -18,8 +18,13 @@ static uint32_t id_of(const struct full_table *f, uint16_t number)
 /* The next alive member after this one in the slot's circle; itself, if it is the only one; RANK_NONE: none is. */
 static uint32_t next_alive(const struct full_table *f, uint32_t slot, uint32_t id)
 {
-	rank_t next = rank_of(&f->r, slot, id) + 1, found;
+	rank_t next, found;
 
+	if (!f->n_alive)
+		return RANK_NONE;
+	if (f->n_alive == 1 && f->alive[id])
+		return id;
+	next = rank_of(&f->r, slot, id) + 1;
 	if (rank_scan(&f->r, slot, next, f->alive, &found, 1) || rank_scan(&f->r, slot, 0, f->alive, &found, 1))
 		return rank_id(found);
 	return RANK_NONE;

@@ -11,6 +11,7 @@ struct full_table {
 	struct ranking r;
 	uint32_t *ids; /* [n_members] RANK_NONE: weight 0 */
 	uint8_t *alive; /* [r.n], by id */
+	uint32_t n_alive; /* of them */
 	uint32_t *limit; /* [n_slots] no member whose u is above this can become the slot's owner or runner-up */
 };
 

@@ -2,7 +2,9 @@
 #include "model/rank.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clean.h"
 #include "model/log2.h"
@@ -13,6 +15,7 @@
 #else
 #define VECTORS
 #endif
+/* There is floating point in one place, where it cannot change a result: see GENEROUS. */
 #define INLINE static inline __attribute__((always_inline)) /* what is not inlined would not be in those vectors */
 
 /* Two finalisers of MurmurHash3 (Austin Appleby, public domain). */
@@ -43,15 +46,25 @@ INLINE struct seed seed_of(uint32_t slot)
 	return (struct seed){ mix32(slot + 0x9e3779b9u), mix32(slot ^ 0x7f4a7c15u) };
 }
 
-/* Both halves of seed and key go in: with 32 bits of each, some members would rank alike in every slot. */
+/*
+ * Both halves of seed and key go in: with 32 bits of each, some members would rank alike in every slot. x is a number,
+ * or a vector of them, and becomes u.
+ */
+#define DRAW(x, seed, key_low, key_high) \
+	do { \
+		x = ((seed).low ^ (key_low)) * 0x85ebca6bu; \
+		x ^= x >> 15; \
+		x = (x + ((seed).high ^ (key_high))) * 0xc2b2ae35u; \
+		x ^= x >> 13; \
+		x *= 0x27d4eb2fu; \
+	} while (0)
+
 INLINE uint32_t draw(struct seed s, uint32_t low, uint32_t high)
 {
-	uint32_t x = (s.low ^ low) * 0x85ebca6bu;
+	uint32_t x;
 
-	x ^= x >> 15;
-	x = (x + (s.high ^ high)) * 0xc2b2ae35u;
-	x ^= x >> 13;
-	return x * 0x27d4eb2fu;
+	DRAW(x, s, low, high);
+	return x;
 }
 
 /* ---- members ---- */
@@ -107,9 +120,10 @@ static int ranking_alloc(struct ranking *r, uint32_t n)
 	r->low = calloc(room, sizeof(*r->low));
 	r->high = calloc(room, sizeof(*r->high));
 	r->numbers = calloc(room, sizeof(*r->numbers));
+	r->bounds = calloc(room, sizeof(*r->bounds));
 	r->groups = calloc(room, sizeof(*r->groups));
 	r->group_of = calloc(room, sizeof(*r->group_of));
-	return r->low && r->high && r->numbers && r->groups && r->group_of ? 0 : -ENOMEM;
+	return r->low && r->high && r->numbers && r->bounds && r->groups && r->group_of ? 0 : -ENOMEM;
 }
 
 void ranking_clear(struct ranking *r)
@@ -117,6 +131,7 @@ void ranking_clear(struct ranking *r)
 	free(r->low);
 	free(r->high);
 	free(r->numbers);
+	free(r->bounds);
 	free(r->groups);
 	free(r->group_of);
 }
@@ -137,6 +152,12 @@ static void ranking_add(struct ranking *r, uint32_t id, const struct table_membe
 	r->group_of[id] = r->n_groups - 1;
 }
 
+/* See bar_of. */
+static float bound_per_score(const struct ranking *r, uint32_t weight)
+{
+	return r->n_groups == 1 ? 0.5f : weight * (711 * 0x1p-34f);
+}
+
 int ranking_init(struct ranking *out, const struct table_member *members, uint32_t n)
 {
 	_cleanup_free_ const struct table_member **sorted = sorted_members(members, &n);
@@ -151,6 +172,8 @@ int ranking_init(struct ranking *out, const struct table_member *members, uint32
 	}
 	if (has_twins(keys, n))
 		return -EINVAL;
+	for (uint32_t id = 0; id < n; id++)
+		r.bounds[id] = bound_per_score(&r, r.groups[r.group_of[id]].weight);
 	*out = r;
 	r = (struct ranking){};
 	return 0;
@@ -195,32 +218,42 @@ uint32_t rank_u_bound(const struct ranking *r, uint64_t score, uint32_t weight)
 	return u < UINT32_MAX ? u : UINT32_MAX;
 }
 
-/* ---- scans ---- */
+/* ---- vectors: a lane is a member, or a slot. Passed by address: how by value depends on the processor ---- */
 
-#define CHUNK 1024 /* members whose hashes are held at once */
+#define LANES RANK_SLOTS
 
-struct scan {
-	const struct ranking *r;
-	rank_t from;
-	const uint8_t *alive;
-	rank_t *top; /* the best so far, in order; NOBODY after the last */
-	uint32_t want;
-};
-#define NOBODY (~(rank_t)0)
+typedef uint32_t lanes_t __attribute__((vector_size(4 * LANES)));
+typedef int32_t order_t __attribute__((vector_size(4 * LANES))); /* what a comparison gives: -1 where it is so */
+typedef float bound_t __attribute__((vector_size(4 * LANES)));
 
-/* Above this u no member of the group can be among the best any more. */
-INLINE uint32_t limit_of(const struct scan *s, const struct rank_group *g)
+#define PICK(mask, yes, no) ((no) ^ (((yes) ^ (no)) & (mask)))
+
+INLINE bool any(const order_t *mask)
 {
-	rank_t worst = s->top[s->want - 1];
+	typedef uint64_t words_t __attribute__((vector_size(4 * LANES)));
+	words_t words = (words_t)*mask;
+	uint64_t all = 0;
 
-	return worst == NOBODY ? UINT32_MAX : rank_u_bound(s->r, rank_score(worst), g->weight);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		all |= words[i];
+	return all;
 }
 
-INLINE void consider(struct scan *s, const struct rank_group *g, uint32_t id, uint32_t u)
+/* ---- scans ---- */
+
+struct scan { /* of one slot */
+	const struct ranking *r;
+	rank_t from;
+	rank_t *top; /* the best so far, in order; RANK_NOBODY after the last */
+	uint32_t want;
+};
+
+INLINE void consider(struct scan *s, uint32_t id, uint32_t u)
 {
+	const struct rank_group *g = &s->r->groups[s->r->n_groups == 1 ? 0 : s->r->group_of[id]];
 	rank_t rank = rank_with(s->r, g, u, id);
 
-	if (rank < s->from || (s->alive && !s->alive[id]))
+	if (rank < s->from)
 		return;
 	for (uint32_t i = 0; i < s->want; i++) { /* without a branch: which way it goes cannot be predicted */
 		rank_t better = rank < s->top[i] ? rank : s->top[i];
@@ -230,6 +263,93 @@ INLINE void consider(struct scan *s, const struct rank_group *g, uint32_t id, ui
 	}
 }
 
+/*
+ * Most members are passed over without their score: as rank_u_bound says, who is to rank before a score has at most so
+ * large a u for a weight. Here it is in floating point, and half of u, which fits a signed number. Rounding is far
+ * below what is added, and to let one more pass changes nothing: consider() decides, in integers.
+ */
+#define GENEROUS (1 + 0x1p-10f)
+
+INLINE float bar_of(const struct scan *s)
+{
+	rank_t worst = s->top[s->want - 1];
+
+	return worst == RANK_NOBODY ? INFINITY : (float)(rank_score(worst) + 1) * GENEROUS;
+}
+
+INLINE void pass(const lanes_t *u, const bound_t *bound, order_t *passed)
+{
+	*passed = __builtin_convertvector((order_t)(*u >> 1), bound_t) <= *bound + 8;
+}
+
+/* ---- of one slot: a lane is a member ---- */
+
+INLINE void pass_members(const struct ranking *r, struct seed seed, uint32_t first, float bar, lanes_t *u,
+			 order_t *passed)
+{
+	lanes_t low, high;
+	bound_t bound;
+
+	memcpy(&low, r->low + first, sizeof(low));
+	memcpy(&high, r->high + first, sizeof(high));
+	memcpy(&bound, r->bounds + first, sizeof(bound));
+	DRAW(*u, seed, low, high);
+	bound *= bar;
+	pass(u, &bound, passed);
+}
+
+INLINE void only_alive(const uint8_t *alive, uint32_t n, order_t *passed)
+{
+	typedef uint8_t bytes_t __attribute__((vector_size(LANES)));
+	bytes_t bytes = {};
+
+	if (n >= LANES)
+		memcpy(&bytes, alive, LANES);
+	else
+		memcpy(&bytes, alive, n);
+	*passed &= __builtin_convertvector(bytes, order_t) != 0;
+}
+
+INLINE void consider_members(struct scan *s, const uint8_t *alive, uint32_t first, const lanes_t *u, order_t *passed)
+{
+	if (!any(passed) || first >= s->r->n)
+		return;
+	if (alive)
+		only_alive(alive + first, s->r->n - first, passed);
+	if (!any(passed))
+		return;
+	for (uint32_t k = 0; k < LANES && first + k < s->r->n; k++)
+		if ((*passed)[k])
+			consider(s, first + k, (*u)[k]);
+}
+
+#define BLOCK RANK_LANES /* members that are looked at before it is asked whether one of them passed */
+
+/* From the heaviest on: the sooner the good ones are found, the fewer pass. */
+INLINE void scan_one_weighted(struct scan *s, struct seed seed, const uint8_t *alive)
+{
+	float bar = INFINITY;
+
+	for (uint32_t end = (s->r->n + BLOCK - 1) / BLOCK * BLOCK; end; end -= BLOCK) {
+		order_t passed[BLOCK / LANES], some = {};
+		lanes_t u[BLOCK / LANES];
+		uint32_t first = end - BLOCK;
+
+#pragma GCC unroll 2
+		for (int i = 0; i < BLOCK / LANES; i++) {
+			pass_members(s->r, seed, first + i * LANES, bar, &u[i], &passed[i]);
+			some |= passed[i];
+		}
+		if (!any(&some))
+			continue;
+		for (int i = 0; i < BLOCK / LANES; i++)
+			consider_members(s, alive, first + i * LANES, &u[i], &passed[i]);
+		bar = bar_of(s);
+	}
+}
+
+#define CHUNK 1024 /* members whose hashes are held at once */
+
 /* Bit k: u[k] is not above the limit. */
 INLINE uint32_t at_most(const uint32_t u[RANK_LANES], uint32_t limit)
 {
@@ -238,25 +358,6 @@ INLINE uint32_t at_most(const uint32_t u[RANK_LANES], uint32_t limit)
 	for (int k = 0; k < RANK_LANES; k++)
 		bits |= (uint32_t)(u[k] <= limit) << k;
 	return bits;
-}
-
-/* Members [first, end), all of group g; u[0] is that of the first, and can be read up to a multiple of RANK_LANES. */
-INLINE void scan_piece(struct scan *s, const struct rank_group *g, const uint32_t *u, uint32_t first, uint32_t end)
-{
-	uint32_t limit = limit_of(s, g);
-
-	for (uint32_t i = first; i < end; i += RANK_LANES, u += RANK_LANES) {
-		uint32_t bits = at_most(u, limit);
-
-		if (end - i < RANK_LANES)
-			bits &= (1u << (end - i)) - 1;
-		for (; bits; bits &= bits - 1) {
-			uint32_t k = __builtin_ctz(bits);
-
-			consider(s, g, i + k, u[k]);
-		}
-		limit = limit_of(s, g);
-	}
 }
 
 INLINE void hash_chunk(const struct ranking *r, struct seed seed, uint32_t first, uint32_t end, uint32_t *u)
@@ -269,31 +370,178 @@ INLINE void hash_chunk(const struct ranking *r, struct seed seed, uint32_t first
 	}
 }
 
+/* Members of one weight: their u is their score. */
+INLINE void scan_one_equal(struct scan *s, struct seed seed, const uint8_t *alive)
+{
+	uint32_t hashes[CHUNK + RANK_LANES], limit = UINT32_MAX, n = s->r->n;
+
+	for (uint32_t i = 0; i < n; i += RANK_LANES) {
+		const uint32_t *u = &hashes[i % CHUNK];
+		uint32_t bits;
+
+		if (i % CHUNK == 0)
+			hash_chunk(s->r, seed, i, n - i < CHUNK ? n : i + CHUNK, hashes);
+		bits = at_most(u, limit);
+		if (n - i < RANK_LANES)
+			bits &= (1u << (n - i)) - 1;
+		for (; bits; bits &= bits - 1) {
+			uint32_t k = __builtin_ctz(bits);
+
+			if (!alive || alive[i + k])
+				consider(s, i + k, u[k]);
+		}
+		if (s->top[s->want - 1] != RANK_NOBODY)
+			limit = rank_score(s->top[s->want - 1]);
+	}
+}
+
 VECTORS uint32_t rank_scan(const struct ranking *r, uint32_t slot, rank_t from, const uint8_t *alive, rank_t *out,
 			   uint32_t want)
 {
-	struct scan s = { .r = r, .from = from, .alive = alive, .top = out, .want = want };
-	struct seed seed = seed_of(slot);
-	uint32_t u[CHUNK + RANK_LANES], g = 0, n = 0;
+	struct scan s = { .r = r, .from = from, .top = out, .want = want };
+	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < want; i++)
-		out[i] = NOBODY;
-	for (uint32_t first = 0; first < r->n; first += CHUNK) {
-		uint32_t end = r->n - first < CHUNK ? r->n : first + CHUNK;
-
-		hash_chunk(r, seed, first, end, u);
-		for (; g < r->n_groups && r->groups[g].first < end; g++) {
-			const struct rank_group *group = &r->groups[g];
-			uint32_t start = group->first > first ? group->first : first;
-
-			scan_piece(&s, group, u + (start - first), start, group->end < end ? group->end : end);
-			if (group->end > end)
-				break; /* goes on in the next chunk */
-		}
-	}
-	while (n < want && out[n] != NOBODY)
+		out[i] = RANK_NOBODY;
+	if (r->n_groups == 1)
+		scan_one_equal(&s, seed_of(slot), alive);
+	else
+		scan_one_weighted(&s, seed_of(slot), alive);
+	while (n < want && out[n] != RANK_NOBODY)
 		n++;
 	return n;
+}
+
+/* ---- of many slots: a lane is a slot, and all of them look at the same member ---- */
+
+#define TOGETHER 8 /* members that are looked at before it is asked whether there is anything to do */
+
+struct seeds {
+	lanes_t low, high;
+};
+
+/* Members of one weight: the two smallest u, less 2^31, for vectors are compared with a sign. */
+struct best {
+	order_t first, second;
+	order_t first_id, second_id; /* NO_ID: none */
+};
+#define NO_ID (-1)
+#define SIGN 0x80000000u
+
+INLINE void keep_best(struct best *b, const order_t *u, uint32_t id)
+{
+	order_t is_first = *u < b->first, is_second = *u < b->second, ids = (order_t){} + (int32_t)id, other;
+
+	other = PICK(is_second, *u, b->second);
+	b->second = PICK(is_first, b->first, other);
+	other = PICK(is_second, ids, b->second_id);
+	b->second_id = PICK(is_first, b->first_id, other);
+	b->first = PICK(is_first, *u, b->first);
+	b->first_id = PICK(is_first, ids, b->first_id);
+}
+
+INLINE void draw_slots(const struct ranking *r, const struct seeds *seeds, uint32_t id, lanes_t *u)
+{
+	DRAW(*u, *seeds, r->low[id], r->high[id]);
+}
+
+/* A u of UINT32_MAX is missed. */
+INLINE void scan_equal(const struct ranking *r, const struct seeds *seeds, struct best *out)
+{
+	struct best best = { .first_id = (order_t){} + NO_ID, .second_id = (order_t){} + NO_ID };
+	lanes_t x;
+	uint32_t id = 0;
+
+	best.first = best.second = (order_t){} + INT32_MAX;
+	for (; r->n - id >= TOGETHER; id += TOGETHER) {
+		order_t u[TOGETHER], better = {};
+
+#pragma GCC unroll 8
+		for (int i = 0; i < TOGETHER; i++) {
+			draw_slots(r, seeds, id + i, &x);
+			u[i] = (order_t)(x ^ SIGN);
+			better |= u[i] < best.second;
+		}
+		if (!any(&better))
+			continue;
+#pragma GCC unroll 8
+		for (int i = 0; i < TOGETHER; i++)
+			keep_best(&best, &u[i], id + i);
+	}
+	for (; id < r->n; id++) {
+		order_t u;
+
+		draw_slots(r, seeds, id, &x);
+		u = (order_t)(x ^ SIGN);
+		keep_best(&best, &u, id);
+	}
+	*out = best;
+}
+
+/* Members of different weights. */
+INLINE void scan_weighted(const struct ranking *r, const struct seeds *seeds, struct scan lanes[LANES])
+{
+	bound_t bar = (bound_t){} + INFINITY;
+
+	for (uint32_t end = (r->n + TOGETHER - 1) / TOGETHER * TOGETHER; end; end -= TOGETHER) { /* as rank_scan */
+		uint32_t first = end - TOGETHER;
+		order_t passed[TOGETHER] = {}, some = {};
+		lanes_t u[TOGETHER];
+
+#pragma GCC unroll 8
+		for (int i = 0; i < TOGETHER; i++) {
+			bound_t bound = bar * r->bounds[first + i];
+
+			draw_slots(r, seeds, first + i, &u[i]);
+			pass(&u[i], &bound, &passed[i]);
+			some |= passed[i];
+		}
+		if (!any(&some))
+			continue;
+		for (uint32_t i = 0; i < TOGETHER && first + i < r->n; i++) {
+			if (!any(&passed[i]))
+				continue;
+			for (int k = 0; k < LANES; k++)
+				if (passed[i][k])
+					consider(&lanes[k], first + i, u[i][k]);
+		}
+		for (int k = 0; k < LANES; k++)
+			bar[k] = bar_of(&lanes[k]);
+	}
+}
+
+/* The best of a lane as ranks. Without two, somebody may have been missed: the slot is scanned by itself. */
+INLINE void take_best(const struct ranking *r, uint32_t slot, const struct best *b, int k, rank_t out[RANK_SCAN])
+{
+	if (b->second_id[k] == NO_ID) {
+		rank_scan(r, slot, 0, NULL, out, RANK_SCAN);
+		return;
+	}
+	out[0] = rank_with(r, r->groups, (uint32_t)b->first[k] ^ SIGN, b->first_id[k]);
+	out[1] = rank_with(r, r->groups, (uint32_t)b->second[k] ^ SIGN, b->second_id[k]);
+}
+
+VECTORS void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out[RANK_SLOTS][RANK_SCAN])
+{
+	struct scan lanes[LANES];
+	struct seeds seeds;
+	struct best best;
+
+	for (int k = 0; k < LANES; k++) {
+		struct seed seed = seed_of(first + k);
+
+		seeds.low[k] = seed.low;
+		seeds.high[k] = seed.high;
+		out[k][0] = out[k][1] = RANK_NOBODY;
+		lanes[k] = (struct scan){ .r = r, .top = out[k], .want = RANK_SCAN };
+	}
+	if (r->n_groups > 1) {
+		scan_weighted(r, &seeds, lanes);
+		return;
+	}
+	scan_equal(r, &seeds, &best);
+	for (int k = 0; k < LANES; k++)
+		take_best(r, first + k, &best, k, out[k]);
 }
 
 VECTORS void rank_hash_slots(const struct ranking *r, uint32_t first, uint32_t id, uint32_t out[RANK_LANES])

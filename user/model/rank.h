@@ -16,9 +16,10 @@
 
 #include "model/table.h"
 
-#define RANK_LANES 16 /* members that are hashed together */
+#define RANK_LANES 16 /* slots that are hashed together; arrays by id have room for a multiple of it */
 /* Ranks that one scan finds: nearly every slot's owner and runner-up. What lies deeper is scanned for again. */
 #define RANK_SCAN 2
+#define RANK_SLOTS 8 /* slots that are scanned together */
 #define RANK_NONE 0xffffffffu
 
 struct rank_group { /* members of one weight, [first, end) */
@@ -31,6 +32,7 @@ struct ranking {
 	uint32_t n;
 	uint32_t *low, *high; /* [n, rounded up to RANK_LANES] halves of the mixed keys */
 	uint16_t *numbers; /* [n] a member's number in the table */
+	float *bounds; /* [as low] what a member's u is at most, for each unit of a score; within rank.c */
 	struct rank_group *groups; /* lighter ones first */
 	uint32_t *group_of; /* [n] */
 	uint32_t n_groups;
@@ -41,6 +43,7 @@ struct ranking {
  * (with one weight for all u itself, which orders alike), then u, then the id.
  */
 typedef unsigned __int128 rank_t;
+#define RANK_NOBODY (~(rank_t)0) /* after all ranks */
 static inline uint64_t rank_score(rank_t rank) { return rank >> 64; }
 static inline uint32_t rank_id(rank_t rank) { return rank; }
 
@@ -60,6 +63,12 @@ uint32_t rank_u_bound(const struct ranking *r, uint64_t score, uint32_t weight);
  */
 uint32_t rank_scan(const struct ranking *r, uint32_t slot, rank_t from, const uint8_t *alive, rank_t *out,
 		   uint32_t want);
+
+/*
+ * The best RANK_SCAN ranks of all members, in order, in RANK_SLOTS slots from first on; RANK_NOBODY where there are fewer
+ * members.
+ */
+void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out[RANK_SLOTS][RANK_SCAN]);
 
 /* out[i]: u of this member in slot first + i, for RANK_LANES slots. */
 void rank_hash_slots(const struct ranking *r, uint32_t first, uint32_t id, uint32_t out[RANK_LANES]);

@@ -13,6 +13,19 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
+struct check check_default(enum check_kind kind)
+{
+	if (kind == CHECK_NONE)
+		return (struct check){ .kind = CHECK_NONE };
+	return (struct check){ .kind = kind,
+			       .interval_ms = 2000,
+			       .timeout_ms = 1000,
+			       .fall = 3,
+			       .rise = 2,
+			       .status_min = kind == CHECK_HTTP ? 200 : 0,
+			       .status_max = kind == CHECK_HTTP ? 399 : 0 };
+}
+
 bool check_equal(const struct check *a, const struct check *b)
 {
 	return a->kind == b->kind && a->port == b->port && same_text(a->path, b->path) && same_text(a->host, b->host) &&

@@ -83,6 +83,7 @@ static void number_members(struct full_table *f)
 	for (uint32_t id = 0; id < f->r.n; id++) {
 		f->ids[f->r.numbers[id]] = id;
 		f->alive[id] = f->t.members[f->r.numbers[id]].alive;
+		f->n_alive += f->alive[id];
 	}
 }
 
@@ -155,6 +156,7 @@ uint32_t table_set_alive(struct table *t, uint32_t member, bool alive)
 	if (id == RANK_NONE)
 		return 0;
 	f->alive[id] = alive;
+	f->n_alive += alive ? 1 : -1;
 	return alive ? overlay_rise(f, id) : overlay_fall(f, id);
 }
 
