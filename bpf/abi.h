@@ -140,11 +140,12 @@ static inline __u16 shunt_flow_seen(__u64 entry) { return entry >> 48; }
 
 /* One backend of one service; its index counts its packets in `member_counters`. */
 struct shunt_member {
-	__u32 backend; /* index into `backends` */
+	__u32 backend; /* index into `backends`; beyond it (SHUNT_MEMBER_SHUT): no backend, not even for noted flows */
 	__u32 flags; /* SHUNT_MEMBER_* */
 };
 _Static_assert(sizeof(struct shunt_member) == 8, "abi");
 #define SHUNT_MEMBER_USED 1u /* for the daemon: a place that is taken */
+#define SHUNT_MEMBER_SHUT (1u << 31) /* in `backend`: disabled; the daemon finds the number below it */
 
 /*
  * A backend, shared by all services that have it: an address, whether it is up, and its next hop. One cache line.
@@ -176,10 +177,12 @@ struct shunt_service_info {
 	char name[SHUNT_NAME_MAX]; /* NUL-terminated */
 	__u64 retired_packets; /* of members that are gone: the service's total is this and its members' sum */
 	__u64 retired_bytes;
-	__u32 n_members; /* size of the region of members, used or not */
-	__u32 pad;
+	/* Regions of members, used or not: what the service has and what it moves to; its `table` says which holds. */
+	struct {
+		__u32 first, n;
+	} members[2];
 };
-_Static_assert(sizeof(struct shunt_service_info) == 88, "abi");
+_Static_assert(sizeof(struct shunt_service_info) == 96, "abi");
 
 struct shunt_meta {
 	__u32 abi_version;

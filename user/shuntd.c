@@ -31,6 +31,7 @@ struct daemon {
 	struct nexthops *nexthops;
 	struct api *api;
 	struct event *signals[3], *revisit;
+	bool runs; /* a configuration is applied: there is something to go back to */
 };
 
 static const char usage[] =
@@ -109,20 +110,35 @@ static int compare_addr(const void *a, const void *b)
 	return addr_compare(a, b);
 }
 
-static int put_on_loopback(struct datapath *dp, const struct config *c)
+static size_t count_listens(const struct config *c)
 {
-	_cleanup_free_ struct addr *addrs = NULL;
-	size_t n = 0, kept = 0;
+	size_t n = 0;
 
 	for (size_t i = 0; i < c->n_services; i++)
 		n += c->services[i].n_listens;
-	addrs = calloc(n + 1, sizeof(*addrs));
-	if (!addrs)
-		return -ENOMEM;
-	n = 0;
+	return n;
+}
+
+static size_t note_addresses(const struct config *c, struct addr *addrs)
+{
+	size_t n = 0;
+
 	for (size_t i = 0; c->backend.loopback && i < c->n_services; i++)
 		for (size_t k = 0; k < c->services[i].n_listens; k++)
 			addrs[n++] = c->services[i].listens[k].addr;
+	return n;
+}
+
+/* The services' addresses of both configurations, which may be the same one. */
+static int put_on_loopback(struct datapath *dp, const struct config *a, const struct config *b)
+{
+	_cleanup_free_ struct addr *addrs = calloc(count_listens(a) + count_listens(b) + 1, sizeof(*addrs));
+	size_t n, kept = 0;
+
+	if (!addrs)
+		return -ENOMEM;
+	n = note_addresses(a, addrs);
+	n += note_addresses(b, addrs + n);
 	qsort(addrs, n, sizeof(*addrs), compare_addr);
 	for (size_t i = 0; i < n; i++)
 		if (!kept || addr_compare(&addrs[kept - 1], &addrs[i]))
@@ -141,21 +157,76 @@ static int fixed_while_running(const struct config *was, const struct config *no
 	return 0;
 }
 
-/* Services first, then programs: what is attached finds everything in its place. */
+static int plan(struct api_context *x, const struct config *c, struct reconcile_change **out)
+{
+	int err = fixed_while_running(x->file, c);
+
+	return err ? err : reconcile_plan(x->reconcile, c, out);
+}
+
+static int check_config(struct api_context *x, const struct config *c)
+{
+	struct reconcile_change *change;
+	int err = plan(x, c, &change);
+
+	if (!err)
+		reconcile_drop(change);
+	return err;
+}
+
+static int is_any_port(void *arg, const struct listen *l, uint32_t service)
+{
+	(void)arg;
+	(void)service;
+	return !l->port;
+}
+
+/*
+ * What may fail beside the services. They are still those of before, and go on while this is done: so the programs know
+ * what either needs (a later call lets go of it, see on_revisit), and lo has the addresses of both.
+ */
+static int make_ready(struct api_context *x, const struct config *c)
+{
+	bool any = any_port(c) || dp_listener_each(x->dp, is_any_port, NULL);
+	int err = dp_configure(x->dp, c, any);
+
+	return err ? err : put_on_loopback(x->dp, reconcile_config(x->reconcile), c);
+}
+
+/* A start that fails leaves what is loaded as it is: there is no configuration to go back to. */
+static void go_back(struct daemon *d)
+{
+	struct api_context *x = &d->context;
+	const struct config *was = reconcile_config(x->reconcile);
+
+	if (!d->runs)
+		return;
+	if (dp_configure(x->dp, was, any_port(was)) || put_on_loopback(x->dp, was, was))
+		log_error("going back to what was running failed in part: see `shunt status`, then reload");
+}
+
+/* All of c or nothing: what can run out is planned, programs and addresses are made ready, then the services change. */
 static int apply(struct api_context *x, const struct config *c)
 {
 	struct daemon *d = (struct daemon *)x;
-	int err = fixed_while_running(x->file, c);
+	struct reconcile_change *change;
+	int err = plan(x, c, &change);
 
-	if (!err)
-		err = reconcile_apply(x->reconcile, c);
-	if (!err)
-		err = dp_configure(x->dp, c, any_port(c));
-	if (!err)
-		err = put_on_loopback(x->dp, c);
-	if (!err)
-		health_set_under_way(d->health, c->checks_under_way);
-	return err;
+	if (err)
+		return err;
+	err = make_ready(x, c);
+	if (err)
+		reconcile_drop(change);
+	else
+		err = reconcile_commit(change);
+	if (err) {
+		go_back(d);
+		return err;
+	}
+	d->runs = true;
+	put_on_loopback(x->dp, c, c); /* takes away only, and says what it could not */
+	health_set_under_way(d->health, c->checks_under_way);
+	return 0;
 }
 
 /* ---- events ---- */
@@ -199,7 +270,7 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
 	event_base_loopbreak(d->context.base);
 }
 
-/* Interfaces that were missing may have come, others may have been made anew. */
+/* Interfaces that were missing may have come, others may have been made anew; services on every port may have gone. */
 static void on_revisit(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
@@ -307,7 +378,8 @@ static void tear_down(struct daemon *d)
 
 static int run(const struct options *o)
 {
-	struct daemon d = { .context = { .config_path = o->config, .started_ms = realtime_ms(), .apply = apply } };
+	struct daemon d = { .context = { .config_path = o->config, .started_ms = realtime_ms(), .check = check_config,
+					 .apply = apply } };
 	int err;
 
 	if (config_load(o->config, say_log, NULL, &d.context.file))

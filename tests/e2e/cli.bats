@@ -134,6 +134,18 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	lab_shunt balancer -j apply --dry-run "$LAB_DIR/next.yaml" | jq -e '.changes == []'
 }
 
+@test "apply --dry-run shows a service that comes as new: it has no flows that could move" {
+	{
+		cat "$LAB_DIR/balancer.yaml"
+		echo '  - { name: extra, listen: ["192.0.2.31:80/tcp"], health: none, backends: [{ address: "10.77.0.11:80" }] }'
+	} > "$LAB_DIR/next.yaml"
+	lab_shunt balancer -j apply --dry-run "$LAB_DIR/next.yaml" | jq -e '
+		(.moves[] | select(.service == "extra") | .new and .moved == 0 and .share == 0) and
+		(.moves[] | select(.service == "web") | .new == false)'
+	lab_shunt balancer apply --dry-run "$LAB_DIR/next.yaml" | grep -i 'extra'
+	refuse grep -q '%' <(lab_shunt balancer apply --dry-run "$LAB_DIR/next.yaml")
+}
+
 @test "what is applied twice changes nothing the second time" {
 	local before
 	before=$(lab_shunt balancer -j service show web | jq -r .fingerprint)

@@ -122,6 +122,57 @@ broken_files() {
 	[ "$(fetch http://192.0.2.10/)" = b1 ]
 }
 
+# refused_alike FILE: by a dry run as by the real one, with the same words, and nothing changes
+refused_alike() {
+	local before said
+	before=$(running)
+	run -1 lab_shunt balancer apply "$1"
+	said=$output
+	[ -n "$said" ]
+	run -1 lab_shunt balancer apply --dry-run "$1"
+	[ "$output" = "$said" ] || fail "apply: $said; with --dry-run: $output"
+	[ "$(running)" = "$before" ]
+}
+
+@test "a dry run is refused as the real one would be" {
+	local i
+	sed 's/slots: 65536/slots: 131072/' "$LAB_DIR/good.yaml" > "$LAB_DIR/other.yaml"
+	refused_alike "$LAB_DIR/other.yaml"
+	sed "s|^pins: .*|pins: /sys/fs/bpf/$LAB-else|" "$LAB_DIR/good.yaml" > "$LAB_DIR/other.yaml"
+	refused_alike "$LAB_DIR/other.yaml"
+	{
+		cat "$LAB_DIR/good.yaml"
+		for i in $(seq 70); do
+			echo "  - { name: s$i, listen: [\"198.51.100.$i:80/tcp\"], health: none, backends: [{ address: \"10.77.0.11:80\" }] }"
+		done
+	} > "$LAB_DIR/other.yaml"
+	refused_alike "$LAB_DIR/other.yaml"
+	sed -i 's/name: web$/name: other/' "$LAB_DIR/other.yaml"
+	refused_alike "$LAB_DIR/other.yaml"
+	[[ "$output" == *"delete it first"* ]]
+}
+
+listens_of_b1() { lab_shunt b1 -j service list | jq -c '[.services[] | .listen]'; }
+
+# lo takes no IPv6 address: that is found out after the limits, and before the services.
+@test "what fails beside the services leaves all as it was" {
+	local before
+	before=$(listens_of_b1)
+	lab_in b1 sysctl -qw net.ipv6.conf.lo.disable_ipv6=1
+	sed 's|listen: \[|&"192.0.2.66:80/tcp", "[2001:db8::66]:80/tcp", |' "$LAB_DIR/b1.yaml" > "$LAB_DIR/v6.yaml"
+	run -1 lab_shunt b1 apply "$LAB_DIR/v6.yaml"
+	[[ "$output" == *2001:db8::66* ]]
+	[ "$(listens_of_b1)" = "$before" ]
+	refuse grep -q 192.0.2.66 <(ip -n "$LAB-b1" address show lo)
+	lab_shunt b1 -j status | jq -e '.config.differs == false'
+	[ "$(fetch http://192.0.2.10/)" = b1 ]
+	lab_in b1 sysctl -qw net.ipv6.conf.lo.disable_ipv6=0
+	lab_shunt b1 apply "$LAB_DIR/v6.yaml"
+	ip -n "$LAB-b1" address show lo | grep -q 2001:db8::66
+	lab_shunt b1 apply "$LAB_DIR/b1.yaml"
+	refuse grep -q -e 192.0.2.66 -e 2001:db8::66 <(ip -n "$LAB-b1" address show lo)
+}
+
 @test "a daemon does not start with a bad file, and says why" {
 	cp "$(broken_files | head -1)" "$LAB_DIR/start.yaml"
 	run -1 timeout 10 "$BUILD/shuntd" --config "$LAB_DIR/start.yaml"

@@ -529,6 +529,18 @@ static void first_checks_fall_evenly_into_one_interval(void **state)
 	}
 }
 
+static void what_is_unknown_is_checked_a_thousand_a_second_but_within_its_interval(void **state)
+{
+	uint64_t spread = 0;
+
+	(void)state;
+	assert_int_equal(spread_unknown_us(0, &spread, 2000), 0);
+	assert_int_equal(spread_unknown_us(20, &spread, 2000), 20000);
+	assert_int_equal(spread_unknown_us(1999, &spread, 2000), 1999000);
+	for (uint32_t ahead = 2000; ahead < 9000; ahead++)
+		assert_true(spread_unknown_us(ahead, &spread, 2000) < 2000000);
+}
+
 static void first_checks_begin_where_chance_says(void **state)
 {
 	uint64_t a = 0, b = 1ull << 63;
@@ -1003,7 +1015,7 @@ static bool all_arrived(void *arg)
 }
 
 /* Whatever the machine does meanwhile: without a spread they would all come within milliseconds. */
-static void first_checks_do_not_come_all_at_once(void **state)
+static void first_checks_of_what_is_known_do_not_come_all_at_once(void **state)
 {
 	struct server s = { .n_arrivals = MANY };
 	struct check c = tcp_check;
@@ -1015,11 +1027,34 @@ static void first_checks_do_not_come_all_at_once(void **state)
 	serve(&s);
 	c.interval_ms = 1200;
 	for (int i = 0; i < MANY; i++)
-		add(&p[i], local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
+		add(&p[i], local("127.0.0.1", s.port), &c, STATE_HEALTHY);
 	assert_soon(all_arrived, &s);
 	assert_true(arrivals[MANY - 1] - arrivals[0] > 0.3);
 	for (int i = 0; i < MANY; i++)
 		health_remove(p[i].target);
+	server_stop(&s);
+}
+
+/* An hour is longer than the test waits. Who was removed leaves nobody waiting behind it. */
+static void what_was_never_checked_is_checked_at_once(void **state)
+{
+	struct check c = tcp_check;
+	struct server s = {};
+	struct probe p = {}, q = {};
+
+	(void)state;
+	serve(&s);
+	c.interval_ms = 3600000;
+	for (int i = 0; i < 20000; i++) {
+		add(&p, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
+		health_remove(p.target);
+	}
+	add(&p, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
+	add(&q, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
+	assert_soon(is_healthy, &p);
+	assert_soon(is_healthy, &q);
+	health_remove(p.target);
+	health_remove(q.target);
 	server_stop(&s);
 }
 
@@ -1361,6 +1396,7 @@ int main(void)
 		cmocka_unit_test(a_check_contradicts_a_state_that_says_otherwise),
 		cmocka_unit_test(first_checks_fall_evenly_into_one_interval),
 		cmocka_unit_test(first_checks_begin_where_chance_says),
+		cmocka_unit_test(what_is_unknown_is_checked_a_thousand_a_second_but_within_its_interval),
 		cmocka_unit_test(the_next_check_is_an_interval_after_the_start_of_the_last),
 		cmocka_unit_test(errors_of_this_host_are_told_from_errors_of_the_backend),
 		test(a_connection_with_itself_is_recognised),
@@ -1384,7 +1420,8 @@ int main(void)
 		test(a_verdict_changes_after_fall_failures_and_rise_successes),
 		test(an_earlier_state_holds_until_the_first_check_which_decides),
 		test(an_unfit_check_is_refused),
-		test(first_checks_do_not_come_all_at_once),
+		test(first_checks_of_what_is_known_do_not_come_all_at_once),
+		test(what_was_never_checked_is_checked_at_once),
 		test(later_checks_keep_the_interval),
 		test(no_more_checks_than_the_cap_run_at_once_and_all_get_their_turn),
 		test(a_callback_may_remove_itself_and_others_and_add),

@@ -22,7 +22,9 @@ struct api_context {
 	bool adopted; /* took up what an earlier daemon left */
 	uint64_t reloads, reload_failures;
 	char last_reload_error[256]; /* "": the last one was fine */
-	/* Applies c everywhere: settings, attachments, loopback, services. 0 or -errno, logged. */
+	/* Whether c could be applied as things are: 0, or what apply would say, and nothing changes. -errno, logged. */
+	int (*check)(struct api_context *x, const struct config *c);
+	/* Applies c everywhere: settings, attachments, loopback, services; or nothing. 0 or -errno, logged. */
 	int (*apply)(struct api_context *x, const struct config *c);
 };
 

@@ -25,10 +25,10 @@ static int parse(struct call *c, struct config **out)
 	return err ? call_error(c, 500, "%s", strerror(-err)) : 0;
 }
 
-static void note_move(void *list, const char *service, uint32_t moved, uint32_t of)
+static void note_move(void *list, const char *service, bool fresh, uint32_t moved, uint32_t of)
 {
-	json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:f}", "service", service, "moved", (int)moved, "of",
-					      (int)of, "share", of ? (double)moved / of : 0.0));
+	json_array_append_new(list, json_pack("{s:s, s:b, s:i, s:i, s:f}", "service", service, "new", fresh, "moved",
+					      (int)moved, "of", (int)of, "share", of ? (double)moved / of : 0.0));
 }
 
 static int really_apply(struct call *c, struct config *wanted)
@@ -65,8 +65,8 @@ int post_apply(struct call *c)
 	moves = json_array();
 	if (reconcile_preview(c->api->x->reconcile, wanted, note_move, moves))
 		status = call_error(c, 500, "what would move cannot be computed; the daemon's log says why");
-	else if (!dry_run)
-		status = really_apply(c, wanted);
+	else
+		status = dry_run ? change_check(c, wanted) : really_apply(c, wanted);
 	if (status) {
 		json_decref(changes);
 		json_decref(moves);

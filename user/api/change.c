@@ -38,14 +38,15 @@ static void note_error(void *list, enum log_level level, const char *line)
 		json_array_append_new(list, json_text(line));
 }
 
-int change_apply(struct call *c, const struct config *wanted)
+/* What is logged as an error meanwhile becomes the reply. */
+static int tapped(struct call *c, int (*fn)(struct api_context *x, const struct config *wanted),
+		  const struct config *wanted)
 {
-	struct api_context *x = c->api->x;
 	json_t *errors = json_array();
 	int err;
 
 	log_tap(note_error, errors);
-	err = x->apply(x, wanted);
+	err = fn(c->api->x, wanted);
 	log_tap(NULL, NULL);
 	if (!err) {
 		json_decref(errors);
@@ -54,6 +55,16 @@ int change_apply(struct call *c, const struct config *wanted)
 	if (!json_array_size(errors))
 		json_array_append_new(errors, json_sprintf("applying failed: %s; the daemon's log says more", strerror(-err)));
 	return call_errors(c, err == -ENOSPC || err == -EINVAL ? 400 : 500, errors);
+}
+
+int change_apply(struct call *c, const struct config *wanted)
+{
+	return tapped(c, c->api->x->apply, wanted);
+}
+
+int change_check(struct call *c, const struct config *wanted)
+{
+	return tapped(c, c->api->x->check, wanted);
 }
 
 static void note_fault(void *list, const struct service *s, const struct backend *b, const char *sentence)

@@ -13,5 +13,6 @@ json_t *change_list(const struct config *from, const struct config *to);
  * returned.
  */
 int change_apply(struct call *c, const struct config *wanted);
+int change_check(struct call *c, const struct config *wanted); /* the same, without applying it */
 
 #endif

@@ -87,10 +87,10 @@ static int check_unknown_keys(const json_t *o, char error[PARSE_ERROR])
 	return err;
 }
 
-/* The numbers of a check, with the same defaults as in a file. */
 static int parse_check_numbers(const json_t *o, struct check *c, char error[PARSE_ERROR])
 {
-	uint64_t port = 0, status_min = 200, status_max = 399, interval = 2000, timeout = 1000, fall = 3, rise = 2;
+	uint64_t port = 0, status_min = c->status_min, status_max = c->status_max, interval = c->interval_ms,
+		 timeout = c->timeout_ms, fall = c->fall, rise = c->rise;
 
 	if (parse_number(o, "port", 1, 65535, &port, error) ||
 	    parse_number(o, "status_min", 100, 599, &status_min, error) ||
@@ -110,12 +110,12 @@ static int parse_check_numbers(const json_t *o, struct check *c, char error[PARS
 }
 
 /* What is not said is as in a file: a TCP check where there is TCP. */
-static int default_check(const struct service *s, struct check *c, char error[PARSE_ERROR])
+static struct check unsaid_check(const struct service *s)
 {
 	for (size_t i = 0; i < s->n_listens; i++)
 		if (s->listens[i].proto == IPPROTO_TCP)
-			c->kind = CHECK_TCP;
-	return c->kind == CHECK_NONE ? 0 : parse_check_numbers(NULL, c, error);
+			return check_default(CHECK_TCP);
+	return check_default(CHECK_NONE);
 }
 
 static int parse_check(const json_t *o, struct check *c, char error[PARSE_ERROR])
@@ -127,7 +127,7 @@ static int parse_check(const json_t *o, struct check *c, char error[PARSE_ERROR]
 	err = check_unknown_keys(o, error);
 	if (!err)
 		err = parse_word(o, "kind", check_kinds, ARRAY_SIZE(check_kinds), &kind, error);
-	c->kind = kind;
+	*c = check_default(kind);
 	if (err || kind == CHECK_NONE)
 		return err;
 	err = parse_check_numbers(o, c, error);
@@ -182,7 +182,7 @@ int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
 	if (!err && json_object_get(o, "check"))
 		err = parse_check(json_object_get(o, "check"), &s.check, error);
 	else if (!err)
-		err = default_check(&s, &s.check, error);
+		s.check = unsaid_check(&s);
 	if (err)
 		return err;
 	s.algorithm = algorithm;

@@ -38,22 +38,6 @@ static void read_listen(struct reader *r, const struct key *k, const struct node
 
 /* ---- health ---- */
 
-#define INTERVAL_DEFAULT 2000 /* ms */
-#define TIMEOUT_DEFAULT 1000
-#define FALL_DEFAULT 3
-#define RISE_DEFAULT 2
-#define STATUS_MIN_DEFAULT 200
-#define STATUS_MAX_DEFAULT 399
-
-static struct check check_default(void)
-{
-	return (struct check){ .kind = CHECK_TCP,
-			       .interval_ms = INTERVAL_DEFAULT,
-			       .timeout_ms = TIMEOUT_DEFAULT,
-			       .fall = FALL_DEFAULT,
-			       .rise = RISE_DEFAULT };
-}
-
 static bool is_http_status(uint64_t n)
 {
 	return n >= 100 && n <= 599;
@@ -127,10 +111,11 @@ static void read_tcp(struct reader *r, const struct key *k, const struct node *v
 
 static void read_http(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
+	const struct check fresh = check_default(CHECK_HTTP);
 	struct check *c = field;
 
-	c->status_min = STATUS_MIN_DEFAULT;
-	c->status_max = STATUS_MAX_DEFAULT;
+	c->status_min = fresh.status_min;
+	c->status_max = fresh.status_max;
 	read_check_kind(r, k, value, CHECK_HTTP, c);
 	if (!c->path)
 		c->path = text_keep(r, "/");
@@ -152,8 +137,8 @@ static void read_health(struct reader *r, const struct key *k, const struct node
 	struct check *c = field;
 
 	(void)k;
-	*c = check_default();
-	c->kind = CHECK_NONE;
+	*c = check_default(CHECK_TCP);
+	c->kind = CHECK_NONE; /* until a kind is read */
 	if (value->kind == NODE_MAP) {
 		read_schema(r, &health_schema, value, c);
 		if (!node_key(value, "tcp", 3) && !node_key(value, "http", 4))
@@ -166,7 +151,7 @@ static void read_health(struct reader *r, const struct key *k, const struct node
 			"none",
 			SHOWN(value->text));
 	} else {
-		*c = (struct check){ .kind = CHECK_NONE };
+		*c = check_default(CHECK_NONE);
 	}
 }
 
@@ -261,7 +246,7 @@ static void read_service(struct reader *r, const struct node *item, struct servi
 	}
 	read_schema(r, &service_schema, item, s);
 	if (!node_key(item, "health", strlen("health")) && has_tcp_listen(s))
-		s->check = check_default(); /* a UDP server answers no connection: there a check must be asked for */
+		s->check = check_default(CHECK_TCP); /* a UDP server answers no connection: ask for a check there */
 }
 
 /*

@@ -179,7 +179,7 @@ static int add(struct datapath *dp, size_t i, const struct listen *l, uint32_t s
 	bool first = !same_addr(dp, i, &l->addr) && !(i && same_addr(dp, i - 1, &l->addr));
 	int err;
 
-	err = make_room(dp);
+	err = dp->n_listeners < dp->limits.listeners ? make_room(dp) : -ENOSPC;
 	if (err)
 		return err;
 	if (first) {

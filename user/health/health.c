@@ -33,6 +33,7 @@ struct health_target {
 
 	enum phase phase;
 	struct event *timer; /* while waiting */
+	bool ahead; /* counted in health->ahead */
 	TAILQ_ENTRY(health_target) queue; /* while due */
 	void *run; /* while under way */
 	uint64_t started_ns;
@@ -51,6 +52,7 @@ struct health {
 	struct event *start; /* active: there may be place for one that is due */
 	uint32_t under_way, under_way_max;
 	uint64_t spread; /* see spread_first_us */
+	uint32_t ahead; /* targets of which nothing is known and whose first check is not due yet */
 	uint64_t put_off_ns; /* when a check was last put off; 0: never */
 };
 
@@ -131,11 +133,18 @@ static void start_due(struct health *h)
 		event_active(h->start, EV_TIMEOUT, 1);
 }
 
+static void no_longer_ahead(struct health_target *t)
+{
+	t->health->ahead -= t->ahead;
+	t->ahead = false;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct health_target *t = arg;
 
 	(void)fd, (void)what;
+	no_longer_ahead(t);
 	t->phase = PHASE_DUE;
 	TAILQ_INSERT_TAIL(&t->health->due, t, queue);
 	start_due(t->health);
@@ -151,9 +160,19 @@ static void note(struct health_target *t, const struct outcome *outcome, uint64_
 	snprintf(t->info.last_error, sizeof(t->info.last_error), "%s", outcome->why);
 }
 
+static uint64_t delay_of_next(struct health_target *t, uint64_t now_ns)
+{
+	uint64_t random;
+
+	if (t->verdict.state == STATE_UNKNOWN) /* this was its first check, and came with many others */
+		return spread_first_us(&t->health->spread, t->check.interval_ms);
+	evutil_secure_rng_get_bytes(&random, sizeof(random));
+	return spread_next_us(random, t->check.interval_ms, (now_ns - t->started_ns) / 1000);
+}
+
 static void on_done(void *arg, const struct outcome *outcome)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), random;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	struct health_target *t = arg;
 	struct health *h = t->health;
 	bool changed;
@@ -165,8 +184,7 @@ static void on_done(void *arg, const struct outcome *outcome)
 		return start_due(h);
 	}
 	note(t, outcome, now);
-	evutil_secure_rng_get_bytes(&random, sizeof(random));
-	wait_us(t, spread_next_us(random, t->check.interval_ms, (now - t->started_ns) / 1000));
+	wait_us(t, delay_of_next(t, now));
 	changed = verdict_note(&t->verdict, outcome->kind == OUTCOME_PASSED, t->check.fall, t->check.rise);
 	if (changed) {
 		t->info.since_ms = clock_ns(CLOCK_REALTIME) / 1000000;
@@ -256,7 +274,10 @@ int health_add(struct health *h, const struct endpoint *at, const struct check *
 	err = check_copy(&t->check, c);
 	if (err || !t->timer)
 		return -ENOMEM;
-	wait_us(t, spread_first_us(&h->spread, c->interval_ms));
+	t->ahead = t->verdict.state == STATE_UNKNOWN;
+	wait_us(t, t->ahead ? spread_unknown_us(h->ahead, &h->spread, c->interval_ms) :
+			      spread_first_us(&h->spread, c->interval_ms));
+	h->ahead += t->ahead;
 	*out = TAKE_PTR(t);
 	return 0;
 }
@@ -265,6 +286,7 @@ void health_remove(struct health_target *t)
 {
 	struct health *h = t->health;
 
+	no_longer_ahead(t);
 	if (t->phase == PHASE_DUE)
 		TAILQ_REMOVE(&h->due, t, queue);
 	if (t->phase == PHASE_UNDER_WAY) {

@@ -2,7 +2,8 @@
 /*
  * Active health checks: thousands of targets in one libevent loop, no threads. A verdict for each target: unknown until
  * its first check ends, which decides alone; then `fall` failures in a row make it unhealthy, `rise` successes healthy.
- * First checks are spread evenly and at random over one interval; later ones keep their distance with a little jitter.
+ * A target that nothing is known about is checked at once; then its checks find their place, evenly and at random, in
+ * the interval, and keep their distance with a little jitter. One that is known has the first check in that place.
  * At most `under_way` checks run at once; those that are due wait in order.
  */
 #ifndef HEALTH_HEALTH_H

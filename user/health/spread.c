@@ -15,6 +15,11 @@ uint64_t spread_first_us(uint64_t *spread, uint32_t interval_ms)
 	return fraction(*spread) * interval_ms * 1000;
 }
 
+uint64_t spread_unknown_us(uint32_t ahead, uint64_t *spread, uint32_t interval_ms)
+{
+	return ahead < interval_ms ? ahead * 1000ull : spread_first_us(spread, interval_ms);
+}
+
 uint64_t spread_next_us(uint64_t random, uint32_t interval_ms, uint64_t gone_us)
 {
 	uint64_t delay = (0.95 + 0.1 * fraction(random)) * interval_ms * 1000;

@@ -19,7 +19,7 @@ static int adopt_places(struct reconcile *r, struct live *l)
 
 	for (uint32_t i = 0; i < l->n_places; i++) {
 		struct place *p = &l->places[i];
-		uint32_t id = members[i].backend;
+		uint32_t id = members[i].backend & ~SHUNT_MEMBER_SHUT;
 		int err;
 
 		if (!(members[i].flags & SHUNT_MEMBER_USED) || id >= r->backend_ids.size ||
@@ -27,11 +27,12 @@ static int adopt_places(struct reconcile *r, struct live *l)
 			continue;
 		err = node_adopt(r, id, &p->node);
 		if (!err)
-			err = node_use(p->node, l, i);
+			err = node_hold(p->node);
 		if (err)
 			return err;
-		p->node->refs++;
+		node_use(p->node, l, i);
 		p->at = p->node->at;
+		p->waits = true;
 	}
 	return 0;
 }
@@ -47,13 +48,51 @@ static int claim_regions(struct reconcile *r, struct live *l)
 	return err;
 }
 
-/* A transition that the daemon before did not end goes on: what the flow cache knows of it stays valid. */
-static void adopt_transition(struct reconcile *r, struct live *l)
+/*
+ * A transition that the daemon before did not end goes on: what the flow cache knows of it stays valid. And who owns a
+ * slot did not wait for a first verdict, and does not now.
+ */
+static void adopt_slots(struct reconcile *r, struct live *l)
 {
 	const __u64 *slots = dp_slots(r->dp) + l->first_slot;
 
-	for (uint32_t i = 0; i < l->n_slots; i++)
+	for (uint32_t i = 0; i < l->n_slots; i++) {
+		uint16_t owner = shunt_slot_current(slots[i]);
+
 		l->moving += !shunt_slot_steady(slots[i]);
+		if (owner < l->n_places)
+			l->places[owner].waits = false;
+	}
+}
+
+/* What was counted at places that were given up, when there was no time to note it. */
+static int adopt_counts(struct reconcile *r, struct live *l, struct shunt_service_info *info)
+{
+	_cleanup_free_ struct shunt_counter *c = calloc(l->n_places, sizeof(*c));
+	int err = c ? dp_member_counters(r->dp, l->first_member, l->n_places, c) : -ENOMEM;
+
+	for (uint32_t i = 0; i < l->n_places && !err; i++) {
+		if (l->places[i].node || !c[i].packets)
+			continue;
+		info->retired_packets = l->retired.packets += c[i].packets;
+		info->retired_bytes = l->retired.bytes += c[i].bytes;
+		err = dp_member_counters_clear(r->dp, l->first_member + i);
+		if (!err)
+			err = dp_service_info_set(r->dp, l->id, info);
+	}
+	return err;
+}
+
+/* The region of members that the service's table speaks of: of the two that are noted, the one that begins there. */
+static int region_of(const struct shunt_service_info *info, uint32_t first_member, uint32_t *n)
+{
+	for (int i = 1; i >= 0; i--) {
+		if (info->members[i].first != first_member || !info->members[i].n)
+			continue;
+		*n = info->members[i].n;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 static int adopt_service(struct reconcile *r, uint32_t id)
@@ -74,37 +113,59 @@ static int adopt_service(struct reconcile *r, uint32_t id)
 	l->first_slot = shunt_table_first_slot(table);
 	l->n_slots = shunt_table_mask(table) + 1;
 	l->first_member = shunt_table_first_member(table);
-	l->n_places = info.n_members;
 	l->retired = (struct shunt_counter){ info.retired_packets, info.retired_bytes };
-	l->places = calloc(l->n_places ? l->n_places : 1, sizeof(*l->places));
-	if (!l->places) {
-		live_free(l);
-		return -ENOMEM;
-	}
 	r->services[r->n_services++] = l;
 	r->by_id[id] = l;
-	err = claim_regions(r, l);
+	err = region_of(&info, l->first_member, &l->n_places);
+	if (!err)
+		err = claim_regions(r, l);
 	if (err)
 		return err;
-	adopt_transition(r, l);
-	return adopt_places(r, l);
+	l->places = calloc(l->n_places, sizeof(*l->places));
+	if (!l->places)
+		return -ENOMEM;
+	err = adopt_places(r, l);
+	adopt_slots(r, l);
+	return err ? err : adopt_counts(r, l, &info);
 }
 
-static int adopt_listen(void *arg, const struct listen *l, uint32_t service)
+struct list {
+	struct applied_listen *all;
+	size_t n;
+};
+
+static int note_listen(void *arg, const struct listen *l, uint32_t service)
 {
-	struct reconcile *r = arg;
-	struct applied_listen *more = realloc(r->listens, (r->n_listens + 1) * sizeof(*more));
+	struct list *list = arg;
+	struct applied_listen *more = realloc(list->all, (list->n + 1) * sizeof(*more));
 
 	if (!more)
 		return -ENOMEM;
-	r->listens = more;
-	r->listens[r->n_listens++] = (struct applied_listen){ *l, service };
+	list->all = more;
+	list->all[list->n++] = (struct applied_listen){ *l, service };
 	return 0;
 }
 
-static int compare_listens(const void *a, const void *b)
+int listens_compare(const void *a, const void *b)
 {
 	return listen_compare(&((const struct applied_listen *)a)->listen, &((const struct applied_listen *)b)->listen);
+}
+
+int listens_read(struct reconcile *r)
+{
+	struct list list = {};
+	int err = dp_listener_each(r->dp, note_listen, &list);
+
+	if (err) {
+		free(list.all);
+		return err;
+	}
+	if (list.n)
+		qsort(list.all, list.n, sizeof(*list.all), listens_compare);
+	free(r->listens);
+	r->listens = list.all;
+	r->n_listens = list.n;
+	return 0;
 }
 
 int adopt(struct reconcile *r)
@@ -121,9 +182,5 @@ int adopt(struct reconcile *r)
 				     "`shuntd --unload` removes what is loaded", id, strerror(-err));
 	}
 	qsort(r->services, r->n_services, sizeof(*r->services), live_compare);
-	err = dp_listener_each(r->dp, adopt_listen, r);
-	if (err)
-		return err;
-	qsort(r->listens, r->n_listens, sizeof(*r->listens), compare_listens);
-	return 0;
+	return listens_read(r);
 }

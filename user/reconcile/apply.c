@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A whole configuration: plan every service, and only when all plans stand, carry them out. */
+/* A whole configuration: plan every service, and only when all plans stand, carry them out; or go back. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,13 +85,8 @@ const struct config *reconcile_config(const struct reconcile *r)
 
 /* ---- listeners ---- */
 
-static int compare_listens(const void *a, const void *b)
-{
-	return listen_compare(&((const struct applied_listen *)a)->listen, &((const struct applied_listen *)b)->listen);
-}
-
 /* What config c listens on, sorted; services by number. */
-static int wanted_listens(struct reconcile *r, const struct config *c, struct applied_listen **out, size_t *n)
+static int wanted_listens(const struct config *c, const struct plan *plans, struct applied_listen **out, size_t *n)
 {
 	struct applied_listen *all;
 	size_t total = 0;
@@ -104,9 +99,8 @@ static int wanted_listens(struct reconcile *r, const struct config *c, struct ap
 	*n = 0;
 	for (size_t i = 0; i < c->n_services; i++)
 		for (size_t k = 0; k < c->services[i].n_listens; k++)
-			all[(*n)++] = (struct applied_listen){ c->services[i].listens[k],
-							       live_find(r, c->services[i].name)->id };
-	qsort(all, *n, sizeof(*all), compare_listens);
+			all[(*n)++] = (struct applied_listen){ c->services[i].listens[k], plans[i].live->id };
+	qsort(all, *n, sizeof(*all), listens_compare);
 	*out = all;
 	return 0;
 }
@@ -117,9 +111,9 @@ static int set_listens(struct reconcile *r, const struct applied_listen *want, s
 	int err = 0;
 
 	for (size_t i = 0, k = 0; i < n && !err; i++) {
-		while (k < r->n_listens && compare_listens(&r->listens[k], &want[i]) < 0)
+		while (k < r->n_listens && listens_compare(&r->listens[k], &want[i]) < 0)
 			k++;
-		if (k < r->n_listens && !compare_listens(&r->listens[k], &want[i]) &&
+		if (k < r->n_listens && !listens_compare(&r->listens[k], &want[i]) &&
 		    r->listens[k].service == want[i].service)
 			continue;
 		err = dp_listener_set(r->dp, &want[i].listen, want[i].service);
@@ -132,124 +126,43 @@ static int delete_listens(struct reconcile *r, const struct applied_listen *want
 	int err = 0;
 
 	for (size_t i = 0, k = 0; i < r->n_listens && !err; i++) {
-		while (k < n && compare_listens(&want[k], &r->listens[i]) < 0)
+		while (k < n && listens_compare(&want[k], &r->listens[i]) < 0)
 			k++;
-		if (k == n || compare_listens(&want[k], &r->listens[i]))
+		if (k == n || listens_compare(&want[k], &r->listens[i]))
 			err = dp_listener_delete(r->dp, &r->listens[i].listen);
 	}
 	return err;
 }
 
-static int apply_listens(struct reconcile *r, const struct config *c)
+/* Old and new listeners stand side by side for a moment. */
+static int check_listeners(const struct reconcile *r, const struct applied_listen *want, size_t n)
 {
-	struct applied_listen *want;
-	size_t n;
-	int err = wanted_listens(r, c, &want, &n);
+	size_t all = r->n_listens;
 
-	if (err)
-		return err;
-	err = set_listens(r, want, n);
-	if (!err)
-		err = delete_listens(r, want, n);
-	free(r->listens);
-	r->listens = want;
-	r->n_listens = n;
-	return err;
-}
-
-/* Listeners and the marks of their addresses share a map. */
-static int check_listeners(const struct reconcile *r, const struct config *c)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->n_services; i++)
-		n += 2 * c->services[i].n_listens;
-	if (n > r->limits->listeners)
-		return err_r(-ENOSPC, "%zu listen addresses need %zu entries of limits.listeners (%u): raise it", n / 2, n,
-			     r->limits->listeners);
+	for (size_t i = 0, k = 0; i < n; i++) {
+		while (k < r->n_listens && listens_compare(&r->listens[k], &want[i]) < 0)
+			k++;
+		all += k == r->n_listens || listens_compare(&r->listens[k], &want[i]);
+	}
+	if (all > r->limits->listeners)
+		return err_r(-ENOSPC, "%zu listen addresses, with those that they replace, are more than limits.listeners "
+			     "(%u): raise it", all, r->limits->listeners);
 	return 0;
 }
 
-/* ---- services that nobody wants any more ---- */
+/* ---- a change: all that is needed to carry it out ---- */
 
-static int remove_unwanted(struct reconcile *r, struct leftovers *left, struct live ***out, size_t *n)
-{
-	struct live **gone = calloc(r->n_services + 1, sizeof(*gone));
-	size_t kept = 0;
-	int err = gone ? 0 : -ENOMEM;
-
-	*n = 0;
-	for (size_t i = 0; i < r->n_services && !err; i++) {
-		struct live *l = r->services[i];
-
-		if (l->wanted) {
-			r->services[kept++] = l;
-			continue;
-		}
-		err = plan_remove(r, l, left);
-		live_unmark(l, r);
-		r->by_id[l->id] = NULL;
-		gone[(*n)++] = l;
-	}
-	if (!err)
-		r->n_services = kept;
-	*out = gone;
-	return err;
-}
-
-static void forget_removed(struct reconcile *r, struct live **gone, size_t n)
-{
-	static const struct shunt_service_info empty;
-
-	for (size_t i = 0; i < n; i++) {
-		dp_store(&dp_services(r->dp)[gone[i]->id].table, 0);
-		dp_service_info_set(r->dp, gone[i]->id, &empty);
-		space_release(&r->service_ids, gone[i]->id, 1);
-		live_free(gone[i]);
-	}
-	free(gone);
-}
-
-/* ---- apply ---- */
-
-static int plan_all(struct reconcile *r, const struct config *c, struct plan *plans)
-{
-	int err = check_listeners(r, c);
-
-	for (size_t i = 0; i < c->n_services && !err; i++)
-		err = plan_make(r, &c->services[i], &plans[i]);
-	for (size_t i = 0; i < c->n_services && err; i++)
-		if (plans[i].want)
-			plan_drop(r, &plans[i]);
-	return err;
-}
-
-static int commit_all(struct reconcile *r, const struct config *c, struct plan *plans)
-{
-	struct leftovers left = {};
-	struct live **gone = NULL;
-	size_t n_gone = 0;
-	int err = 0;
-
-	for (size_t i = 0; i < r->n_services; i++)
-		r->services[i]->wanted = false;
-	for (size_t i = 0; i < c->n_services; i++) {
-		struct live *l = plans[i].live;
-		int one = plan_commit(r, &plans[i], &left);
-
-		l->wanted = true;
-		err = err ? err : one;
-		plan_drop(r, &plans[i]);
-	}
-	qsort(r->services, r->n_services, sizeof(*r->services), live_compare);
-	if (!err)
-		err = apply_listens(r, c);
-	if (!err)
-		err = remove_unwanted(r, &left, &gone, &n_gone);
-	leftovers_reclaim(r, &left);
-	forget_removed(r, gone, n_gone);
-	return err;
-}
+struct reconcile_change {
+	struct reconcile *r;
+	struct config *config;
+	struct plan *plans; /* [config->n_services] */
+	struct applied_listen *listens;
+	size_t n_listens;
+	struct live **gone; /* services that nobody wants any more; room for all that there are */
+	size_t n_gone;
+	struct leftovers left;
+	double seconds; /* what it took until now */
+};
 
 static double now_seconds(void)
 {
@@ -259,22 +172,216 @@ static double now_seconds(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-int reconcile_apply(struct reconcile *r, const struct config *c)
+void reconcile_drop(struct reconcile_change *ch)
 {
-	_cleanup_(config_freep) struct config *copy = config_copy(c);
-	_cleanup_free_ struct plan *plans = calloc(c->n_services + 1, sizeof(*plans));
+	for (size_t i = 0; ch->plans && i < ch->config->n_services; i++)
+		if (ch->plans[i].want)
+			plan_drop(ch->r, &ch->plans[i]);
+	free(ch->plans);
+	free(ch->listens);
+	free(ch->gone);
+	free(ch->left.items);
+	config_free(ch->config);
+	free(ch);
+}
+
+static int make_room(struct reconcile *r, struct reconcile_change *ch)
+{
+	size_t leaves = 0;
+
+	for (size_t i = 0; i < ch->config->n_services; i++)
+		leaves += plan_leaves(&ch->plans[i]);
+	for (size_t i = 0; i < r->n_services; i++)
+		leaves += live_leaves(r->services[i]);
+	ch->left.items = calloc(leaves + 1, sizeof(*ch->left.items));
+	ch->gone = calloc(r->n_services + 1, sizeof(*ch->gone));
+	return ch->left.items && ch->gone ? 0 : -ENOMEM;
+}
+
+static bool something_goes(const struct reconcile *r, const struct config *c)
+{
+	bool goes = false;
+
+	for (size_t i = 0; i < r->n_services && !goes; i++)
+		goes = !config_service(c, r->services[i]->name);
+	return goes;
+}
+
+static int make(struct reconcile *r, struct reconcile_change *ch)
+{
+	const struct config *c = ch->config;
+	int err = 0;
+
+	for (size_t i = 0; i < c->n_services && !err; i++)
+		err = plan_make(r, &c->services[i], &ch->plans[i]);
+	if (!err)
+		err = wanted_listens(c, ch->plans, &ch->listens, &ch->n_listens);
+	if (!err)
+		err = check_listeners(r, ch->listens, ch->n_listens);
+	if (err == -ENOSPC && something_goes(r, c))
+		log_error("what this configuration removes keeps its room until that is done: delete it first, with "
+			  "`shunt service delete`, and apply it again");
+	return err ? err : make_room(r, ch);
+}
+
+/* Takes c. */
+static int change_new(struct reconcile *r, struct config *c, struct reconcile_change **out)
+{
+	struct reconcile_change *ch = calloc(1, sizeof(*ch));
 	double begin = now_seconds();
 	int err;
 
-	if (!copy || !plans)
+	if (!ch) {
+		config_free(c);
 		return -ENOMEM;
-	err = plan_all(r, copy, plans);
-	if (err)
+	}
+	*ch = (struct reconcile_change){ .r = r, .config = c };
+	ch->plans = calloc(c->n_services + 1, sizeof(*ch->plans));
+	err = ch->plans ? make(r, ch) : -ENOMEM;
+	if (err) {
+		reconcile_drop(ch);
 		return err;
-	err = commit_all(r, copy, plans);
-	config_free(r->config);
-	r->config = TAKE_PTR(copy);
-	r->stats.applies++;
-	r->stats.last_apply_seconds = now_seconds() - begin;
+	}
+	ch->seconds = now_seconds() - begin;
+	*out = ch;
+	return 0;
+}
+
+int reconcile_plan(struct reconcile *r, const struct config *c, struct reconcile_change **out)
+{
+	struct config *copy = config_copy(c);
+
+	return copy ? change_new(r, copy, out) : -ENOMEM;
+}
+
+/* ---- carrying it out ---- */
+
+static int commit_services(struct reconcile *r, struct reconcile_change *ch)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < r->n_services; i++)
+		r->services[i]->wanted = false;
+	for (size_t i = 0; i < ch->config->n_services; i++) {
+		int one = plan_commit(r, &ch->plans[i], &ch->left);
+
+		ch->plans[i].live->wanted = true;
+		err = err ? err : one;
+	}
+	qsort(r->services, r->n_services, sizeof(*r->services), live_compare);
+	for (size_t i = 0; i < r->n_services; i++)
+		if (!r->services[i]->wanted)
+			r->services[i]->conf = NULL;
+	return err ? err_r(err, "the kernel refuses to note a service: %s", strerror(-err)) : 0;
+}
+
+static int commit_listens(struct reconcile *r, struct reconcile_change *ch)
+{
+	int err = set_listens(r, ch->listens, ch->n_listens);
+
+	if (!err)
+		err = delete_listens(r, ch->listens, ch->n_listens);
+	if (err) {
+		listens_read(r);
+		return err;
+	}
+	free(r->listens);
+	r->listens = TAKE_PTR(ch->listens);
+	r->n_listens = ch->n_listens;
+	return 0;
+}
+
+static void remove_unwanted(struct reconcile *r, struct reconcile_change *ch)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < r->n_services; i++) {
+		struct live *l = r->services[i];
+
+		if (l->wanted) {
+			r->services[kept++] = l;
+			continue;
+		}
+		plan_remove(r, l, &ch->left);
+		live_unmark(l, r);
+		r->by_id[l->id] = NULL;
+		ch->gone[ch->n_gone++] = l;
+	}
+	r->n_services = kept;
+}
+
+static void forget_removed(struct reconcile *r, struct reconcile_change *ch)
+{
+	static const struct shunt_service_info empty;
+
+	for (size_t i = 0; i < ch->n_gone; i++) {
+		struct live *l = ch->gone[i];
+
+		dp_store(&dp_services(r->dp)[l->id].table, 0);
+		dp_service_info_set(r->dp, l->id, &empty);
+		space_release(&r->service_ids, l->id, 1);
+		live_free(l);
+	}
+}
+
+/* The config of before is the caller's then. What is refused leaves old services beside the new ones. */
+static int carry_out(struct reconcile *r, struct reconcile_change *ch)
+{
+	double begin = now_seconds();
+	int err = commit_services(r, ch);
+
+	if (!err)
+		err = commit_listens(r, ch);
+	if (!err)
+		remove_unwanted(r, ch);
+	leftovers_reclaim(r, &ch->left);
+	forget_removed(r, ch);
+	ch->seconds += now_seconds() - begin;
+	r->stats.last_apply_seconds = ch->seconds;
+	for (size_t i = 0; i < ch->config->n_services; i++)
+		plan_drop(r, &ch->plans[i]);
+	free(ch->plans);
+	ch->plans = NULL;
+	r->config = TAKE_PTR(ch->config);
+	reconcile_drop(ch);
 	return err;
+}
+
+/* Takes was: what was applied before something was refused. */
+static void go_back(struct reconcile *r, struct config *was)
+{
+	struct config *failed = r->config;
+	struct reconcile_change *back;
+	int err = change_new(r, was, &back);
+
+	if (!err) {
+		err = carry_out(r, back);
+		config_free(failed);
+	}
+	if (err)
+		log_error("going back failed too: what runs is in part the old and in part the new configuration; "
+			  "apply one of them again");
+}
+
+int reconcile_commit(struct reconcile_change *ch)
+{
+	struct reconcile *r = ch->r;
+	struct config *was = r->config;
+	int err = carry_out(r, ch);
+
+	if (err) {
+		go_back(r, was);
+		return err;
+	}
+	config_free(was);
+	r->stats.applies++;
+	return 0;
+}
+
+int reconcile_apply(struct reconcile *r, const struct config *c)
+{
+	struct reconcile_change *ch;
+	int err = reconcile_plan(r, c, &ch);
+
+	return err ? err : reconcile_commit(ch);
 }

@@ -40,6 +40,7 @@ struct place {
 	uint32_t weight;
 	enum admin admin;
 	bool leaving; /* by the plan that is carried out: its flows end */
+	bool waits; /* came while others were proven: as long as one of them is, it gets no flow before a verdict */
 	struct shunt_counter carried; /* counted at places that the region had before */
 };
 
@@ -101,16 +102,19 @@ struct reconcile {
  */
 int node_get(struct reconcile *r, const struct service *s, const struct endpoint *at, struct node *hint,
 	     struct node **out);
+int node_hold(struct node *n); /* counts a reference, and keeps room for a use by it. -ENOMEM */
 void node_put(struct node *n); /* at the last reference the entry in the kernel is freed: call it after dp_grace */
-int node_use(struct node *n, struct live *service, uint32_t place); /* -ENOMEM */
+void node_use(struct node *n, struct live *service, uint32_t place); /* by one of the references */
 void node_unuse(struct node *n, const struct live *service, uint32_t place);
 int node_adopt(struct reconcile *r, uint32_t id, struct node **out); /* from the maps */
 void node_forget(struct node *n); /* frees it, leaves the kernel as it is */
 bool node_usable(const struct node *n);
+bool node_proven(const struct node *n); /* usable, and by more than the benefit of the doubt */
 
 /* ---- live.c ---- */
 
-bool place_alive(const struct place *p);
+/* Whether the service has a backend that is proven: others wait for their first verdict then. */
+bool live_proven(const struct live *l);
 void live_free(struct live *l);
 uint64_t live_now_ms(void); /* CLOCK_MONOTONIC */
 void live_mark_dirty(struct live *l, struct reconcile *r);
@@ -130,6 +134,8 @@ int live_compare(const void *a, const void *b); /* of two struct live *, by name
 
 /* ---- adopt.c ---- */
 int adopt(struct reconcile *r);
+int listens_read(struct reconcile *r); /* r->listens becomes what the kernel has. -ENOMEM: it stays */
+int listens_compare(const void *a, const void *b); /* of two struct applied_listen */
 
 /* ---- plan.c: one service, from what it is to what it shall be ---- */
 
@@ -140,7 +146,9 @@ struct plan {
 	uint32_t *place; /* [want->n_backends] */
 	struct node **node; /* [want->n_backends] references */
 	struct table *table; /* NULL: live's is right */
+	bool waits; /* see struct place */
 	uint32_t first_slot, n_slots, first_member, n_places;
+	struct place *places; /* [n_places] of a region that is new; NULL: the places stay */
 };
 
 /* What can be taken back once no packet sees it any more. */
@@ -153,15 +161,17 @@ struct leftover {
 	uint32_t first_slot, n_slots, first_member, n_members; /* regions to release */
 };
 struct leftovers {
-	struct leftover *items;
-	size_t n, room;
+	struct leftover *items; /* there is room for all that the plans can leave */
+	size_t n;
 };
 
 /* Everything that can fail is done here: nothing in the kernel that a packet could see changes. -ENOSPC, -ENOMEM */
 int plan_make(struct reconcile *r, const struct service *want, struct plan *p);
-void plan_drop(struct reconcile *r, struct plan *p); /* a plan that is not carried out */
-int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left);
-int plan_remove(struct reconcile *r, struct live *l, struct leftovers *left); /* the service goes; its listeners are gone */
+void plan_drop(struct reconcile *r, struct plan *p); /* gives back what is not carried out */
+size_t plan_leaves(const struct plan *p); /* so many leftovers at most */
+size_t live_leaves(const struct live *l); /* ... of a service that goes */
+int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left); /* -errno: it is not noted */
+void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left); /* its listeners are gone */
 void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits for the grace period */
 
 /* The members of a table for `want`, numbered by place. [n_places], free() it. alive as known. */

@@ -22,9 +22,22 @@ struct live *live_find(const struct reconcile *r, const char *name)
 	return found ? *found : NULL;
 }
 
-bool place_alive(const struct place *p)
+bool live_proven(const struct live *l)
 {
-	return p->node && p->admin == ADMIN_ENABLED && node_usable(p->node);
+	for (uint32_t i = 0; i < l->n_places; i++) {
+		const struct place *p = &l->places[i];
+
+		if (p->node && p->weight && p->admin == ADMIN_ENABLED && !p->leaving && node_proven(p->node))
+			return true;
+	}
+	return false;
+}
+
+/* others: somebody else of the service is proven, so that who waits for a verdict can wait */
+static bool place_alive(const struct place *p, bool others)
+{
+	return p->node && p->admin == ADMIN_ENABLED &&
+	       (p->waits && others ? node_proven(p->node) : node_usable(p->node));
 }
 
 void live_free(struct live *l)
@@ -151,10 +164,11 @@ void live_settle(evutil_socket_t fd, short what, void *arg)
 
 unsigned live_follow(struct live *l, unsigned most)
 {
+	bool proven = live_proven(l);
 	unsigned changed = 0;
 
 	for (uint32_t i = 0; l->table && changed < most && i < l->table->n_members; i++) {
-		bool alive = place_alive(&l->places[i]);
+		bool alive = place_alive(&l->places[i], proven);
 
 		if (!l->table->members[i].weight || l->table->members[i].alive == alive)
 			continue;

@@ -24,6 +24,11 @@ bool node_usable(const struct node *n)
 	return n->health != STATE_UNHEALTHY && n->reachable;
 }
 
+bool node_proven(const struct node *n)
+{
+	return node_usable(n) && (n->health == STATE_HEALTHY || n->check.kind == CHECK_NONE);
+}
+
 /* The one store that takes a backend out of every service, or puts it back. */
 static void store_flags(struct node *n)
 {
@@ -257,6 +262,17 @@ static void inherit_nexthop(struct node *n, const struct node *from)
 	n->reachable = from->reachable;
 }
 
+/* The entry in the kernel is free again. */
+static void give_back(struct node *n)
+{
+	struct reconcile *r = n->r;
+	uint32_t id = n->id;
+
+	node_forget(n);
+	memset(&dp_backends(r->dp)[id], 0, sizeof(struct shunt_backend));
+	space_release(&r->backend_ids, id, 1);
+}
+
 /* like: the node that the member had until now, with another check; NULL: none */
 static int create(struct reconcile *r, const struct endpoint *at, enum forward forward, const struct check *c,
 		  const struct node *like, struct node **out)
@@ -279,15 +295,11 @@ static int create(struct reconcile *r, const struct endpoint *at, enum forward f
 		err = copy_check(&n->check, c);
 	if (!err)
 		err = start(n, like ? like->health : STATE_UNKNOWN);
-	if (err) {
-		uint32_t id = n->id;
-
-		node_forget(n);
-		space_release(&r->backend_ids, id, 1);
-		return err;
-	}
-	*out = n;
-	return 0;
+	if (err)
+		give_back(n);
+	else
+		*out = n;
+	return err;
 }
 
 /* What an earlier daemon left gets the check of the first service that has it. */
@@ -316,36 +328,39 @@ int node_get(struct reconcile *r, const struct service *s, const struct endpoint
 		err = claim(n, &c);
 	if (err)
 		return err;
-	n->refs++;
-	*out = n;
-	return 0;
+	err = node_hold(n);
+	if (!err)
+		*out = n;
+	else if (!n->refs)
+		give_back(n);
+	return err;
 }
 
-void node_put(struct node *n)
+int node_hold(struct node *n)
 {
-	struct reconcile *r = n->r;
-	uint32_t id = n->id;
+	size_t room = n->room_users ? 2 * n->room_users : 4;
+	struct user *more;
 
-	if (--n->refs)
-		return;
-	node_forget(n);
-	memset(&dp_backends(r->dp)[id], 0, sizeof(struct shunt_backend));
-	space_release(&r->backend_ids, id, 1);
-}
-
-int node_use(struct node *n, struct live *service, uint32_t place)
-{
-	if (n->n_users == n->room_users) {
-		size_t room = n->room_users ? 2 * n->room_users : 4;
-		struct user *more = realloc(n->users, room * sizeof(*more));
-
+	if (n->refs == n->room_users) {
+		more = realloc(n->users, room * sizeof(*more));
 		if (!more)
 			return -ENOMEM;
 		n->users = more;
 		n->room_users = room;
 	}
-	n->users[n->n_users++] = (struct user){ service, place };
+	n->refs++;
 	return 0;
+}
+
+void node_put(struct node *n)
+{
+	if (!--n->refs)
+		give_back(n);
+}
+
+void node_use(struct node *n, struct live *service, uint32_t place)
+{
+	n->users[n->n_users++] = (struct user){ service, place };
 }
 
 void node_unuse(struct node *n, const struct live *service, uint32_t place)

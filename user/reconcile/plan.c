@@ -64,6 +64,22 @@ static uint32_t places_for(size_t n)
 	return places > TABLE_MEMBERS_MAX ? TABLE_MEMBERS_MAX : places;
 }
 
+/* The region may have been another's: a daemon that died had no time to clear its counters. */
+static int fresh_region(struct reconcile *r, struct plan *p)
+{
+	_cleanup_free_ struct shunt_counter *c = calloc(p->n_places, sizeof(*c));
+
+	p->places = calloc(p->n_places, sizeof(*p->places));
+	if (!c || !p->places)
+		return -ENOMEM;
+	if (dp_member_counters(r->dp, p->first_member, p->n_places, c))
+		return 0;
+	for (uint32_t i = 0; i < p->n_places; i++)
+		if (c[i].packets)
+			dp_member_counters_clear(r->dp, p->first_member + i);
+	return 0;
+}
+
 /*
  * Backends without a place get free ones. A place that is given up by this very change is not free yet: packets may still
  * find it in a slot. If the places do not suffice, the region moves to a larger one, where each keeps its number.
@@ -92,7 +108,7 @@ static int new_places(struct reconcile *r, struct plan *p)
 		return err_r(-ENOSPC, "service %s: no room for its backends: raise limits.members (%u)", p->want->name,
 			     r->members.size);
 	}
-	return 0;
+	return fresh_region(r, p);
 }
 
 /* ---- nodes, table, slots ---- */
@@ -126,6 +142,28 @@ struct table_member *plan_members(const struct service *want, const uint32_t *pl
 	return m;
 }
 
+/* Does the service have this backend, or does it come with the plan? */
+static bool is_new(const struct plan *p, size_t i)
+{
+	return p->place[i] >= p->live->n_places || !p->live->places[p->place[i]].node;
+}
+
+/*
+ * Who comes to a service with a proven backend waits for its first verdict. Where nobody is proven all are used at
+ * once, and go on being used while their verdicts come in, so that a service that starts has no changes from that.
+ */
+static void plan_waits(struct plan *p, struct table_member *m)
+{
+	for (size_t i = 0; i < p->want->n_backends && !p->waits; i++) {
+		const struct backend *b = &p->want->backends[i];
+
+		p->waits = b->weight && b->admin == ADMIN_ENABLED && node_proven(p->node[i]);
+	}
+	for (size_t i = 0; i < p->want->n_backends && p->waits; i++)
+		if (is_new(p, i) && !node_proven(p->node[i]))
+			m[p->place[i]].alive = false;
+}
+
 static bool same_base(const struct table *t, const struct table_member *m, uint32_t n, uint32_t n_slots)
 {
 	if (!t || t->n_slots != n_slots || t->n_members != n)
@@ -144,6 +182,7 @@ static int plan_table(struct reconcile *r, struct plan *p)
 
 	if (!m)
 		return -ENOMEM;
+	plan_waits(p, m);
 	p->n_slots = p->want->slots ? p->want->slots : table_slots_for(m, p->n_places);
 	/* A smaller table would have to forget the anchors of slots that fall together: older flows would break. */
 	if (!p->want->slots && p->n_slots < p->live->n_slots)
@@ -220,76 +259,83 @@ void plan_drop(struct reconcile *r, struct plan *p)
 	}
 	table_free(p->table);
 	free(p->place);
+	free(p->places);
 	free(p->node);
 	*p = (struct plan){};
 }
 
-/* ---- carrying it out ---- */
+/* ---- carrying it out: nothing here can run out any more ---- */
 
-static int leave(struct leftovers *left, struct leftover item)
+static void leave(struct leftovers *left, struct leftover item)
 {
-	if (left->n == left->room) {
-		size_t room = left->room ? 2 * left->room : 64;
-		struct leftover *more = realloc(left->items, room * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		left->items = more;
-		left->room = room;
-	}
 	left->items[left->n++] = item;
-	return 0;
+}
+
+size_t live_leaves(const struct live *l)
+{
+	return l->n_places + 1;
+}
+
+/* Places and their region when it moves, places that are given up, a reference for each backend, and the slots. */
+size_t plan_leaves(const struct plan *p)
+{
+	return live_leaves(p->live) + p->live->n_places + p->want->n_backends + 1;
+}
+
+/* One store, and none where nothing changes. */
+static void store_member(struct reconcile *r, uint32_t member, uint32_t backend, uint32_t flags)
+{
+	struct shunt_member m = { .backend = backend, .flags = flags }, *at = &dp_members(r->dp)[member];
+	__u64 word;
+
+	memcpy(&word, &m, sizeof(word));
+	if (memcmp(at, &m, sizeof(m)))
+		dp_store((__u64 *)(void *)at, word);
 }
 
 /* The region of members moves: places keep their numbers, counters begin anew and the old ones are carried along. */
-static int move_members(struct reconcile *r, struct plan *p, struct leftovers *left)
+static void move_members(struct reconcile *r, struct plan *p, struct leftovers *left)
 {
 	struct live *l = p->live;
-	struct place *places = calloc(p->n_places, sizeof(*places));
-	int err = places ? 0 : -ENOMEM;
+	struct shunt_member *members = dp_members(r->dp);
 
-	if (err)
-		return err;
 	if (l->n_places)
-		memcpy(places, l->places, l->n_places * sizeof(*places));
-	memset(dp_members(r->dp) + p->first_member, 0, p->n_places * sizeof(struct shunt_member)); /* of a service before */
+		memcpy(p->places, l->places, l->n_places * sizeof(*p->places));
+	memset(members + p->first_member, 0, p->n_places * sizeof(*members)); /* of a service before */
 	for (uint32_t i = 0; i < l->n_places; i++) {
-		dp_members(r->dp)[p->first_member + i] = dp_members(r->dp)[l->first_member + i];
-		if (places[i].node && !err)
-			err = leave(left, (struct leftover){ .live = l, .place = i, .member = l->first_member + i,
-							     .carry = true });
+		members[p->first_member + i] = members[l->first_member + i];
+		if (l->places[i].node)
+			leave(left, (struct leftover){ .live = l, .place = i, .member = l->first_member + i,
+						       .carry = true });
 	}
-	if (l->n_places && !err)
-		err = leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_member = l->first_member,
-						     .n_members = l->n_places });
+	if (l->n_places)
+		leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_member = l->first_member,
+					       .n_members = l->n_places });
 	free(l->places);
-	l->places = places;
-	return err;
+	l->places = TAKE_PTR(p->places);
 }
 
-static int set_place(struct reconcile *r, struct plan *p, size_t i, struct leftovers *left)
+static void set_place(struct reconcile *r, struct plan *p, size_t i, struct leftovers *left)
 {
 	struct live *l = p->live;
 	const struct backend *b = &p->want->backends[i];
 	struct place *at = &l->places[p->place[i]];
-	int err = 0;
 
+	store_member(r, p->first_member + p->place[i],
+		     p->node[i]->id | (b->admin == ADMIN_DISABLED ? SHUNT_MEMBER_SHUT : 0), SHUNT_MEMBER_USED);
+	if (!at->node)
+		*at = (struct place){ .waits = p->waits };
 	if (at->node != p->node[i]) {
 		if (at->node)
 			node_unuse(at->node, l, p->place[i]);
-		err = node_use(p->node[i], l, p->place[i]);
-		dp_members(r->dp)[p->first_member + p->place[i]] =
-			(struct shunt_member){ p->node[i]->id, SHUNT_MEMBER_USED };
+		node_use(p->node[i], l, p->place[i]);
 	}
-	if (!at->node)
-		at->carried = (struct shunt_counter){};
-	if (at->node && !err) /* every plan takes references of its own */
-		err = leave(left, (struct leftover){ .node = at->node, .member = SHUNT_UNSET });
+	if (at->node) /* every plan takes references of its own */
+		leave(left, (struct leftover){ .node = at->node, .member = SHUNT_UNSET });
 	at->node = TAKE_PTR(p->node[i]);
 	at->at = b->at;
 	at->weight = b->weight;
 	at->admin = b->admin;
-	return err;
 }
 
 /* Places that the new configuration does not name: no slot may lead there any more. */
@@ -303,32 +349,31 @@ static void mark_leaving(struct plan *p)
 		l->places[p->place[i]].leaving = false;
 }
 
-/* They stay in the members' map until the grace period is over. */
-static int give_up_places(struct reconcile *r, struct plan *p, struct leftovers *left)
+/* It leads to its backend until the grace period is over: packets under way may have found it in a slot. */
+static void give_up(struct reconcile *r, struct live *l, uint32_t i, struct leftovers *left)
 {
-	struct live *l = p->live;
-	int err = 0;
+	struct place *at = &l->places[i];
 
-	for (uint32_t i = 0; !err && i < p->n_places; i++) {
-		struct place *at = &l->places[i];
-
-		if (!at->node || !at->leaving)
-			continue;
-		node_unuse(at->node, l, i);
-		err = leave(left, (struct leftover){ .live = l, .place = i, .node = at->node,
-						     .member = p->first_member + i });
-		dp_members(r->dp)[p->first_member + i].flags = 0;
-		*at = (struct place){};
-	}
-	return err;
+	__atomic_store_n(&dp_members(r->dp)[l->first_member + i].flags, 0, __ATOMIC_RELEASE);
+	node_unuse(at->node, l, i);
+	leave(left, (struct leftover){ .live = l, .place = i, .node = at->node, .member = l->first_member + i });
+	*at = (struct place){};
 }
 
-static int write_info(struct reconcile *r, const struct live *l)
+static void give_up_places(struct reconcile *r, struct live *l, struct leftovers *left)
+{
+	for (uint32_t i = 0; i < l->n_places; i++)
+		if (l->places[i].node && l->places[i].leaving)
+			give_up(r, l, i, left);
+}
+
+/* For the next daemon. While a region moves it is noted where from and where to: either is found, whichever holds. */
+static int write_info(struct reconcile *r, const struct live *l, uint32_t first_member, uint32_t n_places)
 {
 	struct shunt_service_info info = {
 		.retired_packets = l->retired.packets,
 		.retired_bytes = l->retired.bytes,
-		.n_members = l->n_places,
+		.members = { { l->first_member, l->n_places }, { first_member, n_places } },
 	};
 
 	memcpy(info.name, l->name, sizeof(info.name));
@@ -343,63 +388,71 @@ static void write_service(struct reconcile *r, const struct live *l)
 	__atomic_store_n(&s->flags, SHUNT_SERVICE_USED, __ATOMIC_RELEASE);
 }
 
-int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
+/*
+ * Numbers in slots are places, and count from the first member: so first the members move, where every number of before
+ * means what it meant, and then slots may speak of new ones.
+ */
+static int commit_members(struct reconcile *r, struct plan *p, struct leftovers *left)
 {
 	struct live *l = p->live;
-	bool moves = p->fresh || p->n_places != l->n_places, changed = p->fresh || p->table;
-	uint32_t old_slot = l->first_slot, old_slots = l->n_slots;
-	int err = 0;
+	int err = write_info(r, l, p->first_member, p->n_places);
 
-	if (moves)
-		err = move_members(r, p, left);
-	for (size_t i = 0; !err && i < p->want->n_backends; i++)
-		err = set_place(r, p, i, left);
-	if (err)
-		return err;
+	if (p->places)
+		move_members(r, p, left);
+	for (size_t i = 0; i < p->want->n_backends; i++)
+		set_place(r, p, i, left);
 	l->first_member = p->first_member;
 	l->n_places = p->n_places;
-	mark_leaving(p);
+	if (!p->fresh)
+		write_service(r, l);
+	return err;
+}
+
+static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *left)
+{
+	struct live *l = p->live;
+	bool changed = p->fresh || p->table;
+
 	if (p->table) {
 		table_free(l->table);
 		l->table = TAKE_PTR(p->table);
 	}
-	l->conf = p->want;
 	changed |= live_follow(l, UINT32_MAX) > 0; /* what this configuration drains or enables */
 	if (changed || l->moving || p->first_slot != l->first_slot)
 		live_write_slots(l, r, p->first_slot);
+	if (l->n_slots && l->n_slots != p->n_slots)
+		leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot,
+					       .n_slots = l->n_slots });
 	l->first_slot = p->first_slot;
 	l->n_slots = p->n_slots;
-	err = write_info(r, l);
 	write_service(r, l);
-	if (p->fresh) {
-		r->services[r->n_services++] = l; /* there is room for limits.services; reconcile_apply sorts */
-		r->by_id[l->id] = l;
-		p->fresh = false;
-	} else if (old_slots != l->n_slots) {
-		err = leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = old_slot,
-						     .n_slots = old_slots });
-	}
-	return err ? err : give_up_places(r, p, left);
 }
 
-int plan_remove(struct reconcile *r, struct live *l, struct leftovers *left)
+int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
 {
-	int err = 0;
+	struct live *l = p->live;
+	int err = commit_members(r, p, left);
 
-	__atomic_store_n(&dp_services(r->dp)[l->id].flags, 0, __ATOMIC_RELEASE);
-	for (uint32_t i = 0; i < l->n_places && !err; i++) {
-		if (!l->places[i].node)
-			continue;
-		node_unuse(l->places[i].node, l, i);
-		err = leave(left, (struct leftover){ .live = l, .place = i, .node = l->places[i].node,
-						     .member = l->first_member + i });
-		dp_members(r->dp)[l->first_member + i].flags = 0;
+	mark_leaving(p);
+	l->conf = p->want;
+	commit_slots(r, p, left);
+	if (p->fresh) {
+		r->services[r->n_services++] = l; /* there is room for limits.services; the caller sorts */
+		r->by_id[l->id] = l;
+		p->fresh = false;
 	}
-	if (!err)
-		err = leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot,
-						     .n_slots = l->n_slots, .first_member = l->first_member,
-						     .n_members = l->n_places });
+	give_up_places(r, l, left);
 	return err;
+}
+
+void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left)
+{
+	__atomic_store_n(&dp_services(r->dp)[l->id].flags, 0, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < l->n_places; i++)
+		if (l->places[i].node)
+			give_up(r, l, i, left);
+	leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot, .n_slots = l->n_slots,
+				       .first_member = l->first_member, .n_members = l->n_places });
 }
 
 /* ---- after the grace period ---- */
@@ -420,7 +473,7 @@ static void retire_counts(struct reconcile *r, const struct leftover *item)
 		l->places[item->place].carried.packets += c.packets;
 		l->places[item->place].carried.bytes += c.bytes;
 	}
-	write_info(r, l);
+	write_info(r, l, l->first_member, l->n_places);
 }
 
 void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
@@ -435,8 +488,10 @@ void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
 	for (size_t i = 0; i < left->n; i++) {
 		struct leftover *item = &left->items[i];
 
-		if (item->member != SHUNT_UNSET)
+		if (item->member != SHUNT_UNSET) {
+			store_member(r, item->member, SHUNT_UNSET, 0); /* for flows that are noted for it */
 			retire_counts(r, item);
+		}
 		if (item->node)
 			node_put(item->node);
 		if (item->n_slots)

@@ -23,8 +23,18 @@ int reconcile_new(struct event_base *base, struct datapath *dp, struct health *h
 		  struct reconcile **out);
 void reconcile_free(struct reconcile *r); /* leaves the maps as they are */
 
-/* Makes the kernel equal to c (copied). -ENOSPC: a limit is reached (logged, which one); then nothing changed. */
-int reconcile_apply(struct reconcile *r, const struct config *c);
+/*
+ * Makes the kernel equal to a configuration (copied), in two steps, so that others may do in between what may fail.
+ * reconcile_plan does what can run out, and changes nothing: -ENOSPC: a limit is reached (logged, which one).
+ * reconcile_commit carries it out, before the loop runs again or another plan is made; it fails only if the kernel
+ * refuses, and then goes back to the configuration of before. It frees the change, as reconcile_drop does, which gives
+ * back what was planned.
+ */
+struct reconcile_change;
+int reconcile_plan(struct reconcile *r, const struct config *c, struct reconcile_change **out);
+int reconcile_commit(struct reconcile_change *change);
+void reconcile_drop(struct reconcile_change *change);
+int reconcile_apply(struct reconcile *r, const struct config *c); /* both */
 const struct config *reconcile_config(const struct reconcile *r); /* what is applied */
 
 /* ---- what is so; for the control socket and metrics ---- */
@@ -57,8 +67,11 @@ void reconcile_service_clear(struct reconcile_service *s);
 const char *reconcile_service_name(const struct reconcile *r, uint32_t service);
 bool reconcile_backend_at(const struct reconcile *r, uint32_t backend, struct endpoint *out);
 
-/* For each service of `wanted` or of the applied config: slots that would have another owner. */
-typedef void (*reconcile_move_fn)(void *arg, const char *service, uint32_t moved, uint32_t of);
+/*
+ * For each service of `wanted` or of the applied config: slots that would have another owner. A service that comes
+ * (fresh) moves none: it has no flows.
+ */
+typedef void (*reconcile_move_fn)(void *arg, const char *service, bool fresh, uint32_t moved, uint32_t of);
 int reconcile_preview(const struct reconcile *r, const struct config *wanted, reconcile_move_fn fn, void *arg);
 
 struct reconcile_stats {

@@ -97,18 +97,34 @@ void reconcile_stats(const struct reconcile *r, struct reconcile_stats *out)
 	out->backends = r->backend_ids.used;
 	out->slots = r->slot_units.used * SLOT_UNIT;
 	out->listeners = r->n_listens;
-	for (size_t i = 0; i < r->n_listens; i++) /* sorted: each address has one mark beside its listeners */
-		out->listeners += !i || addr_compare(&r->listens[i].listen.addr, &r->listens[i - 1].listen.addr);
 }
 
 /* ---- what a configuration would move ---- */
 
-static struct node *known_node(const struct live *l, const struct endpoint *at)
+static int by_place_endpoint(const void *a, const void *b)
 {
+	return endpoint_compare(&(*(const struct place *const *)a)->at, &(*(const struct place *const *)b)->at);
+}
+
+/* node[i]: of the i-th backend of s, where l has one. node is zeroed; l may be NULL. */
+static int known_nodes(const struct live *l, const struct service *s, struct node **node)
+{
+	_cleanup_free_ const struct place **sorted = calloc(l ? l->n_places + 1 : 1, sizeof(*sorted));
+	size_t n = 0;
+
+	if (!sorted)
+		return -ENOMEM;
 	for (uint32_t i = 0; l && i < l->n_places; i++)
-		if (l->places[i].node && !endpoint_compare(&l->places[i].at, at))
-			return l->places[i].node;
-	return NULL;
+		if (l->places[i].node)
+			sorted[n++] = &l->places[i];
+	qsort(sorted, n, sizeof(*sorted), by_place_endpoint);
+	for (size_t i = 0; i < s->n_backends; i++) {
+		const struct place key = { .at = s->backends[i].at }, *at = &key;
+		const struct place **found = bsearch(&at, sorted, n, sizeof(*sorted), by_place_endpoint);
+
+		node[i] = found ? (*found)->node : NULL;
+	}
+	return 0;
 }
 
 static bool same_owners(const struct service *a, const struct service *b)
@@ -128,12 +144,10 @@ static int table_of(const struct live *l, const struct service *s, struct table 
 	_cleanup_free_ struct node **node = calloc(s->n_backends + 1, sizeof(*node));
 	_cleanup_free_ struct table_member *m = NULL;
 
-	if (!place || !node)
+	if (!place || !node || known_nodes(l, s, node))
 		return -ENOMEM;
-	for (size_t i = 0; i < s->n_backends; i++) {
+	for (size_t i = 0; i < s->n_backends; i++)
 		place[i] = i;
-		node[i] = known_node(l, &s->backends[i].at);
-	}
 	m = plan_members(s, place, node, s->n_backends);
 	if (!m)
 		return -ENOMEM;
@@ -147,14 +161,14 @@ static int preview_service(const struct live *l, const struct service *want, rec
 	int err;
 
 	if (l && l->conf && same_owners(l->conf, want)) {
-		fn(arg, want->name, 0, l->n_slots);
+		fn(arg, want->name, false, 0, l->n_slots);
 		return 0;
 	}
 	err = table_of(l, want, &next);
 	if (err)
 		return err;
 	moved = table_moved(l ? l->table : NULL, next, &of);
-	fn(arg, want->name, moved, of);
+	fn(arg, want->name, !l, l ? moved : 0, of);
 	return 0;
 }
 
@@ -166,6 +180,6 @@ int reconcile_preview(const struct reconcile *r, const struct config *wanted, re
 		err = preview_service(live_find(r, wanted->services[i].name), &wanted->services[i], fn, arg);
 	for (size_t i = 0; i < r->n_services && !err; i++)
 		if (!config_service(wanted, r->services[i]->name))
-			fn(arg, r->services[i]->name, r->services[i]->n_slots, r->services[i]->n_slots);
+			fn(arg, r->services[i]->name, false, r->services[i]->n_slots, r->services[i]->n_slots);
 	return err;
 }
