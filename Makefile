@@ -14,7 +14,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu11 -Wall -Wextra -Werror -Iuser -I$(BUILD) -MMD -MP -D_GNU_SOURCE
-LIBS_DAEMON = -lbpf -levent -lcurl -ljansson -lcyaml -lyaml -lmnl -lcap-ng -lsystemd -lm
+LIBS_DAEMON = -lbpf -levent -lcurl -ljansson -lyaml -lmnl -lcap-ng -lsystemd -lm
 LIBS_CLI = -lcurl -ljansson -lsmartcols
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
@@ -36,7 +36,7 @@ SKELETONS := $(PROGRAMS:%=$(BUILD)/%.skel.h)
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 
-.PHONY: all install clean deps demo test bench soak vmlinux tests benches
+.PHONY: all install clean deps demo test bench soak kernels vmlinux tests benches
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -144,6 +144,10 @@ bench: deps
 soak: deps
 	$(MAKE) --no-print-directory all tests
 	BUILD=$(BUILD) SOAK=1 tests/run.sh
+
+kernels: all
+	tools/deps.sh qemu-system-x86 busybox-static cpio xz-utils
+	BUILD=$(BUILD) tests/kernels/run.sh
 
 vmlinux:
 	tools/vmlinux.py > vmlinux.h.new && mv vmlinux.h.new vmlinux.h

@@ -9,7 +9,7 @@
 set -u
 
 build="gcc libc6-dev make clang bpftool libbpf-dev linux-libc-dev libevent-dev libcurl4-openssl-dev libjansson-dev
-	libcyaml-dev libyaml-dev libmnl-dev libcap-ng-dev libsystemd-dev libsmartcols-dev"
+	libyaml-dev libmnl-dev libcap-ng-dev libsystemd-dev libsmartcols-dev"
 run="iproute2 ethtool iputils-ping util-linux procps nginx iperf3 curl jq python3-minimal"
 test="libcmocka-dev bats prometheus"
 

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -175,6 +176,32 @@ static const struct dp_interface *state_of(struct world *x, const char *name)
 	return NULL;
 }
 
+/* A program of somebody else, which lets jumbo frames be; the descriptor holds it. */
+static int load_foreign_program(uint32_t *id)
+{
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "foreign", "GPL", insns, 2, &opts);
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	*id = info.id;
+	return fd;
+}
+
+/* A veth takes what native XDP sends to it only with a program on it. */
+static void make_take(const char *ifname)
+{
+	uint32_t id;
+	_cleanup_close_ int fd = load_foreign_program(&id);
+
+	assert_int_equal(bpf_xdp_attach(if_nametoindex(ifname), fd, XDP_FLAGS_DRV_MODE, NULL), 0);
+}
+
 static int setup(void **state)
 {
 	struct world *x = calloc(1, sizeof(*x));
@@ -182,6 +209,8 @@ static int setup(void **state)
 	netns_enter();
 	sh("ip link add dpt0 type veth peer name dpt1 && ip link set dpt0 up && ip link set dpt1 up");
 	sh("ip link add dpt2 type veth peer name dpt3 && ip link set dpt2 up && ip link set dpt3 up");
+	make_take("dpt1");
+	make_take("dpt3");
 	x->c.interfaces = x->interfaces;
 	x->c.pins = (char *)PINS;
 	x->c.limits = (struct limits){ .services = 16, .listeners = 32, .members = 2000, .backends = 64, .slots = 4096 };
@@ -200,6 +229,7 @@ static int teardown(void **state)
 	dp_close(x->dp);
 	dp_unload(PINS);
 	rmdir("/sys/fs/bpf/dpt");
+	netns_delete("dpt-far");
 	free(x);
 	return 0;
 }
@@ -503,6 +533,7 @@ static void an_interface_made_anew_is_attached_again(void **state)
 	assert_int_equal(state_of(x, "dpt0")->ifindex, 0);
 	assert_string_equal(state_of(x, "dpt0")->problem, "there is no such interface");
 	sh("ip link add dpt0 type veth peer name dpt1");
+	make_take("dpt1");
 	configure(x);
 	assert_true(program_on("dpt0"));
 	assert_string_equal(state_of(x, "dpt0")->problem, "");
@@ -557,19 +588,134 @@ static void auto_falls_back_to_generic_with_the_reason_and_native_does_not(void 
 	assert_int_equal(program_on("dptd"), 0);
 }
 
-static int load_foreign_program(uint32_t *id)
-{
-	const struct bpf_insn insns[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "foreign", "GPL", insns, 2, NULL);
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
+/* ---- what the other end of a veth takes ---- */
 
-	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
-	*id = info.id;
-	return fd;
+static void auto_is_generic_where_a_veth_peer_has_no_program_and_follows_it(void **state)
+{
+	struct world *x = *state;
+
+	sh("ip link set dev dpt1 xdp off");
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_AUTO);
+	start(x);
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "slower: no XDP program runs on its veth peer"));
+	restart(x);
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "veth peer"));
+	make_take("dpt1"); /* the remedy */
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_false(in_generic_mode("dpt0"));
+	assert_string_equal(state_of(x, "dpt0")->problem, "");
+	sh("ip link set dev dpt1 xdp off");
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	assert_true(program_on("dpt0"));
+}
+
+static void a_backend_sends_nothing_and_is_native_on_any_veth(void **state)
+{
+	struct world *x = *state;
+
+	sh("ip link set dev dpt1 xdp off");
+	configure_interface(x, "dpt0", ROLE_BACKEND, XDP_MODE_AUTO);
+	start(x);
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_string_equal(state_of(x, "dpt0")->problem, "");
+	x->interfaces[0].roles = ROLE_EDGE | ROLE_BACKEND;
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+}
+
+static void make_take_in(const char *netns, const char *ifname)
+{
+	_cleanup_close_ int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int there = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/run/netns/%s", netns);
+	there = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(setns(there, CLONE_NEWNET), 0);
+	make_take(ifname);
+	assert_int_equal(setns(here, CLONE_NEWNET), 0);
+}
+
+static void a_peer_in_another_namespace_is_looked_at_there(void **state)
+{
+	struct world *x = *state;
+
+	netns_add("dpt-far");
+	sh("ip link add dptn type veth peer name far netns dpt-far && ip link set dptn up");
+	sh("ip -n dpt-far link set far up");
+	configure_interface(x, "dptn", ROLE_EDGE, XDP_MODE_AUTO);
+	start(x);
+	configure(x);
+	assert_true(in_generic_mode("dptn"));
+	assert_non_null(strstr(state_of(x, "dptn")->problem, "no XDP program runs on its veth peer"));
+	make_take_in("dpt-far", "far");
+	configure(x);
+	assert_int_equal(state_of(x, "dptn")->mode, XDP_MODE_NATIVE);
+	assert_string_equal(state_of(x, "dptn")->problem, "");
+}
+
+static void native_is_obeyed_and_says_what_is_lost(void **state)
+{
+	struct world *x = *state;
+
+	sh("ip link set dev dpt1 xdp off");
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_NATIVE);
+	start(x);
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "native XDP loses what it sends on dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "set mode: generic"));
+}
+
+static void a_next_hop_on_a_veth_that_loses_packets_is_named(void **state)
+{
+	struct world *x = *state;
+
+	sh("ip link set dev dpt3 xdp off");
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_AUTO);
+	start(x);
+	dp_backends(x->dp)[60] = (struct shunt_backend){
+		.flags = SHUNT_BACKEND_USED | SHUNT_BACKEND_NEXTHOP,
+		.ifindex = if_nametoindex("dpt2"),
+	};
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "loses what it sends on dpt2"));
+}
+
+/* ---- when descriptors are short ---- */
+
+static void what_cannot_be_looked_at_stays_attached(void **state)
+{
+	struct world *x = *state;
+	struct rlimit limit, none;
+	uint32_t program, link;
+
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_GENERIC);
+	start(x);
+	configure(x);
+	program = program_on("dpt0");
+	link = link_info("link_dpt0").id;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	dp_configure(x->dp, &x->c, false);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(state_of(x, "dpt0")->ifindex, if_nametoindex("dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "cannot be looked at: Too many open files"));
+	assert_int_equal(program_on("dpt0"), program);
+	assert_int_equal(link_info("link_dpt0").id, link);
+	assert_true(sh_ok("ethtool -k dpt0 | grep 'generic-receive-offload: off'"));
+	configure(x);
+	assert_string_equal(state_of(x, "dpt0")->problem, "");
+	assert_int_equal(link_info("link_dpt0").id, link);
 }
 
 static void a_program_of_others_is_named_and_left_alone(void **state)
@@ -633,6 +779,7 @@ static void generic_edge_interfaces_have_gro_off_until_unload(void **state)
 	struct world *x = *state;
 
 	sh("ethtool -K dpt0 gro on && ethtool -K dpt1 gro on && ethtool -K dpt2 gro on && ethtool -K dpt3 gro off");
+	sh("ip link set dev dpt1 xdp off && ip link set dev dpt3 xdp off"); /* both modes at once cannot be */
 	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_GENERIC);
 	configure_interface(x, "dpt1", ROLE_BACKEND, XDP_MODE_GENERIC);
 	configure_interface(x, "dpt3", ROLE_EDGE, XDP_MODE_GENERIC);
@@ -1379,6 +1526,12 @@ int main(void)
 		test(an_interface_made_anew_is_attached_again),
 		test(the_mode_is_as_configured_and_can_be_changed),
 		test(auto_falls_back_to_generic_with_the_reason_and_native_does_not),
+		test(auto_is_generic_where_a_veth_peer_has_no_program_and_follows_it),
+		test(a_backend_sends_nothing_and_is_native_on_any_veth),
+		test(a_peer_in_another_namespace_is_looked_at_there),
+		test(native_is_obeyed_and_says_what_is_lost),
+		test(a_next_hop_on_a_veth_that_loses_packets_is_named),
+		test(what_cannot_be_looked_at_stays_attached),
 		test(a_program_of_others_is_named_and_left_alone),
 		test(an_interface_name_with_a_dot_can_be_pinned),
 		test(jumbo_frames_are_native_by_fragments),

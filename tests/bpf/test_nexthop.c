@@ -449,6 +449,22 @@ static void the_mtu_of_the_route_then_of_the_interface_counts(void **state)
 	assert_true(turns(x, &x->w, has_mtu, &(uint16_t){ 1450 }, SECOND));
 }
 
+static void a_route_too_narrow_for_a_tunnel_is_no_way(void **state)
+{
+	struct world *x = *state;
+
+	sh("ip route add 198.51.100.0/24 via 10.9.0.2 mtu 87");
+	follow(x, &x->w, "198.51.100.7");
+	assert_true(turns(x, &x->w, has_problem, "MTU 87 on dpt0 is too small for a tunnel", SECOND));
+	assert_false(x->w.last.usable);
+	sh("ip route change 198.51.100.0/24 via 10.9.0.2 mtu 88");
+	assert_true(turns(x, &x->w, has_mtu, &(uint16_t){ 88 }, SECOND));
+	assert_string_equal(x->w.last.problem, "");
+	sh("ip route change 198.51.100.0/24 via 10.9.0.2 mtu 80");
+	assert_true(turns(x, &x->w, has_problem, "MTU 80 on dpt0 is too small", SECOND));
+	assert_false(x->w.last.usable);
+}
+
 static void a_deleted_neighbour_is_asked_for_again_and_stays_in_use_meanwhile(void **state)
 {
 	struct world *x = *state;
@@ -644,6 +660,7 @@ int main(void)
 		test(a_rule_is_followed_within_a_second),
 		test(a_nexthop_object_is_followed_within_a_second),
 		test(the_mtu_of_the_route_then_of_the_interface_counts),
+		test(a_route_too_narrow_for_a_tunnel_is_no_way),
 		test(a_deleted_neighbour_is_asked_for_again_and_stays_in_use_meanwhile),
 		test(a_neighbour_that_stops_answering_is_said_and_its_last_mac_kept),
 		test(an_interface_going_down_and_up_is_followed_within_a_second),

@@ -16,6 +16,7 @@
 
 #include "datapath/link.h"
 #include "datapath/route.h"
+#include "datapath/sending.h"
 
 #define UP (IFF_UP | IFF_RUNNING)
 
@@ -73,7 +74,7 @@ static int teardown(void **state)
 static bool way(struct links *l, uint32_t ifindex, uint32_t route_mtu, struct nexthop *h)
 {
 	*h = (struct nexthop){};
-	return links_way(l, ifindex, route_mtu, h);
+	return links_way(l, ifindex, route_mtu, 20, h);
 }
 
 static void only_what_matters_for_sending_is_a_change(void **state)
@@ -144,6 +145,108 @@ static void what_cannot_be_sent_is_refused_with_a_reason(void **state)
 	assert_false(way(l, 99, 0, &h));
 }
 
+static void a_way_has_room_for_a_tunnel_header_and_the_smallest_packet(void **state)
+{
+	struct links *l = *state;
+	struct nexthop h = {};
+
+	assert_true(links_way(l, 2, 88, 20, &h));
+	assert_int_equal(h.mtu, 88);
+	assert_false(links_way(l, 2, 87, 20, &h));
+	assert_string_equal(h.problem, "MTU 87 on eth0 is too small for a tunnel, which needs 88");
+	assert_true(links_way(l, 2, 108, 40, &h));
+	assert_false(links_way(l, 2, 107, 40, &h));
+	assert_false(links_way(l, 2, 19, 20, &h));
+}
+
+/* ---- what is lost in sending ---- */
+
+static struct nlmsghdr *veth_message(uint32_t peer, int netns)
+{
+	struct nlmsghdr *m = link_message(RTM_NEWLINK, 9, "veth0", UP);
+	struct nlattr *info = mnl_attr_nest_start(m, IFLA_LINKINFO);
+
+	mnl_attr_put_strz(m, IFLA_INFO_KIND, "veth");
+	mnl_attr_nest_end(m, info);
+	mnl_attr_put_u32(m, IFLA_LINK, peer);
+	if (netns >= 0)
+		mnl_attr_put_u32(m, IFLA_LINK_NETNSID, netns);
+	return m;
+}
+
+static void a_veth_names_its_peer(void **state)
+{
+	struct nl_link l;
+
+	(void)state;
+	assert_true(nl_link_parse(veth_message(7, -1), &l));
+	assert_true(l.veth);
+	assert_int_equal(l.peer, 7);
+	assert_int_equal(l.peer_netns, -1);
+	assert_int_equal(l.below, 0);
+	assert_true(nl_link_parse(veth_message(7, 0), &l));
+	assert_int_equal(l.peer_netns, 0);
+	assert_true(nl_link_parse(link_message(RTM_NEWLINK, 2, "eth0", UP), &l));
+	assert_false(l.veth);
+}
+
+static bool has_native_xdp(uint16_t mode, uint32_t prog)
+{
+	struct nlmsghdr *m = link_message(RTM_NEWLINK, 9, "eth9", UP);
+	struct nlattr *xdp = mnl_attr_nest_start(m, IFLA_XDP);
+	struct nl_link l;
+
+	mnl_attr_put_u32(m, mode, prog);
+	mnl_attr_nest_end(m, xdp);
+	assert_true(nl_link_parse(m, &l));
+	return l.native_xdp;
+}
+
+static void a_program_in_the_driver_is_told_from_a_generic_one(void **state)
+{
+	(void)state;
+	assert_true(has_native_xdp(IFLA_XDP_DRV_PROG_ID, 5));
+	assert_false(has_native_xdp(IFLA_XDP_DRV_PROG_ID, 0));
+	assert_false(has_native_xdp(IFLA_XDP_SKB_PROG_ID, 5));
+	assert_false(has_native_xdp(IFLA_XDP_PROG_ID, 5));
+}
+
+static void counters_of_send_errors_are_known_by_their_names(void **state)
+{
+	static const char *const errors[] = { "rx_queue_0_xdp_tx_errors", "tx_queue_3_xdp_xmit_errors", "rx_xdp_tx_full",
+					      "rx0_xdp_tx_err",		  "tx_xdp_err",			"tx_xdp_full",
+					      "rx_queue_0_xdp_tx_drops",  "rx_xdp_redirect_errors" };
+	static const char *const others[] = { "rx_queue_0_xdp_drops", "rx_xdp_drop", "rx_queue_0_xdp_tx", "tx_xdp_xmit",
+					      "rx_errors", "tx_err_xdp_packets", "rx_queue_0_xdp_packets", "" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+		assert_true(is_send_error(errors[i]));
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		assert_false(is_send_error(others[i]));
+}
+
+static void send_errors_are_not_counted_twice(void **state)
+{
+	struct send_errors_sum sum = {};
+	struct send_errors e = {};
+
+	(void)state;
+	send_errors_add(&e, &sum, "rx_xdp_drop", 100);
+	send_errors_add(&e, &sum, "rx_xdp_tx_err", 0);
+	assert_string_equal(e.counter, "");
+	send_errors_add(&e, &sum, "rx_xdp_tx_full", 7);
+	send_errors_add(&e, &sum, "rx0_xdp_tx_full", 4);
+	send_errors_add(&e, &sum, "rx1_xdp_tx_full", 3);
+	assert_int_equal(e.n, 7);
+	assert_string_equal(e.counter, "rx_xdp_tx_full");
+	e = (struct send_errors){};
+	sum = (struct send_errors_sum){};
+	send_errors_add(&e, &sum, "rx_queue_0_xdp_tx_errors", 4);
+	send_errors_add(&e, &sum, "tx_queue_0_xdp_xmit_errors", 1);
+	assert_int_equal(e.n, 5);
+}
+
 static struct nlmsghdr *route_message(int family, const char *dst, uint8_t len, unsigned flags)
 {
 	struct rtmsg *h;
@@ -193,6 +296,11 @@ int main(void)
 		test(an_interface_gives_its_mac_and_mtu),
 		test(a_vlan_device_gives_the_interface_below_and_its_tag),
 		test(what_cannot_be_sent_is_refused_with_a_reason),
+		test(a_way_has_room_for_a_tunnel_header_and_the_smallest_packet),
+		test(a_veth_names_its_peer),
+		test(a_program_in_the_driver_is_told_from_a_generic_one),
+		test(counters_of_send_errors_are_known_by_their_names),
+		test(send_errors_are_not_counted_twice),
 		test(a_route_message_speaks_of_a_prefix),
 	};
 

@@ -55,9 +55,10 @@ static json_t *status_interfaces(const struct api *a, json_t *problems)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
-		json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:s, s:s}", "name", all[i].name, "ifindex",
+		json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:s, s:I, s:s}", "name", all[i].name, "ifindex",
 						      all[i].ifindex, "roles", roles(all[i].roles), "mode",
-						      mode(&all[i]), "problem", all[i].problem));
+						      mode(&all[i]), "send_errors", (json_int_t)all[i].send_errors,
+						      "problem", all[i].problem));
 		if (all[i].problem[0])
 			json_array_append_new(problems, json_sprintf("interface %s: %s", all[i].name, all[i].problem));
 	}

@@ -10,6 +10,8 @@
 #include <net/if.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 static const char *const mode_names[] = { "auto", "native", "generic" };
 
@@ -168,32 +170,66 @@ static void say_failed(struct dp_interface *i, const char *before, int err)
 		problem(i, before, "cannot attach: %s", refusal(err));
 }
 
-static void attach(const struct datapath *dp, struct dp_interface *i, struct attachment *a, const char *before)
+/*
+ * Can a program in native mode send on it? Only that of the edge role sends at all. On a veth whose other end we may
+ * not see `auto` does without native mode: a lost packet is worse than a slow one, and hosts put no program on a
+ * container's veth of their own accord.
+ */
+static int peer_for(const struct dp_interface *i, enum peer *out)
 {
-	enum xdp_mode first = a->wanted == XDP_MODE_GENERIC ? XDP_MODE_GENERIC : XDP_MODE_NATIVE;
-	int err = create(dp, i, a, first), native = err;
+	*out = PEER_TAKES;
+	return i->ifindex && i->roles & ROLE_EDGE ? peer_of(i->ifindex, out) : 0;
+}
 
-	if (err && a->wanted == XDP_MODE_AUTO && !is_taken(err) && err != -ENODEV && err != -EPERM) {
+static const char *why_generic(const struct attachment *a, enum peer peer)
+{
+	if (peer == PEER_LOSES)
+		return "no XDP program runs on its veth peer, without which native XDP loses what it sends; put one "
+		       "there that passes everything";
+	if (peer == PEER_UNSEEN)
+		return "its veth peer cannot be seen from here, and without an XDP program there native XDP loses what "
+		       "it sends; if it has one, set mode: native";
+	return a->refused ? refusal(a->refused) : "native was not possible when it was attached";
+}
+
+static void say_why_generic(struct dp_interface *i, struct attachment *a, enum peer peer, const char *before)
+{
+	a->for_peer = peer != PEER_TAKES;
+	problem(i, before, "in generic mode, which is slower: %s", why_generic(a, peer));
+}
+
+static void attach(const struct datapath *dp, struct dp_interface *i, struct attachment *a, enum peer peer,
+		   const char *before)
+{
+	bool generic = a->wanted == XDP_MODE_GENERIC || (a->wanted == XDP_MODE_AUTO && peer != PEER_TAKES);
+	int err = create(dp, i, a, generic ? XDP_MODE_GENERIC : XDP_MODE_NATIVE);
+
+	a->refused = generic ? 0 : err;
+	if (err && !generic && a->wanted == XDP_MODE_AUTO && !is_taken(err) && err != -ENODEV && err != -EPERM)
 		err = create(dp, i, a, XDP_MODE_GENERIC);
-		if (!err)
-			problem(i, before, "in generic mode, which is slower: %s", refusal(native));
-	}
 	if (err)
 		say_failed(i, before, err);
+	else if (i->mode == XDP_MODE_GENERIC && a->wanted == XDP_MODE_AUTO)
+		say_why_generic(i, a, peer, before);
 }
 
 /* ---- what is there already ---- */
 
-static bool keeps(const struct dp_interface *i, const struct attachment *a, enum xdp_mode wanted)
+static bool keeps(const struct dp_interface *i, const struct attachment *a, enum xdp_mode wanted, enum peer peer)
 {
+	if (wanted == XDP_MODE_AUTO && peer != PEER_TAKES)
+		wanted = XDP_MODE_GENERIC;
 	if (wanted == i->mode)
 		return true;
-	/* auto takes what it found, unless generic was asked for until now */
-	return wanted == XDP_MODE_AUTO && (i->mode == XDP_MODE_NATIVE || a->adopted || a->wanted == XDP_MODE_AUTO);
+	if (wanted != XDP_MODE_AUTO)
+		return false;
+	/* auto takes what it found, unless generic was for the peer's sake, or asked for until now */
+	return i->mode == XDP_MODE_NATIVE || (!a->for_peer && (a->adopted || a->wanted == XDP_MODE_AUTO));
 }
 
-/* Forgets a link that is no longer right. */
-static void review(const struct datapath *dp, struct dp_interface *i, struct attachment *a, enum xdp_mode wanted)
+/* Forgets a link that is no longer right. Not 0: it is not known whether there is one. */
+static int review(const struct datapath *dp, struct dp_interface *i, struct attachment *a, enum xdp_mode wanted,
+		  enum peer peer)
 {
 	uint32_t ifindex = 0, prog = 0, on_device;
 	char pin[IFNAMSIZ + 8];
@@ -205,21 +241,25 @@ static void review(const struct datapath *dp, struct dp_interface *i, struct att
 	}
 	i->mode = XDP_MODE_AUTO;
 	if (a->link < 0)
-		return;
+		return is_shortage(a->link) ? a->link : 0;
 	if (!link_info(a->link, &ifindex, &prog) && ifindex && ifindex == (uint32_t)i->ifindex) {
 		i->mode = attached_mode(i->ifindex, &on_device);
-		if (i->mode == XDP_MODE_AUTO) /* the kernel does not say: no reason to take it off */
-			i->mode = wanted == XDP_MODE_GENERIC ? XDP_MODE_GENERIC : XDP_MODE_NATIVE;
-		if (keeps(i, a, wanted))
-			return;
+		if (i->mode == XDP_MODE_AUTO) { /* the kernel does not say: no reason to take it off */
+			i->mode = wanted == XDP_MODE_GENERIC || a->for_peer ? XDP_MODE_GENERIC : XDP_MODE_NATIVE;
+			return 0;
+		}
+		if (keeps(i, a, wanted, peer))
+			return 0;
 		log_info("interface %s: mode changes from %s to %s", i->name, mode_names[i->mode], mode_names[wanted]);
 	}
 	detach(dp, i->name, a);
 	i->mode = XDP_MODE_AUTO;
+	return 0;
 }
 
 /* false: the link still runs another program */
-static bool update(const struct datapath *dp, struct dp_interface *i, struct attachment *a, const char *before)
+static bool update(const struct datapath *dp, struct dp_interface *i, struct attachment *a, enum peer peer,
+		   const char *before)
 {
 	const struct program *p = &dp->programs[a->variant];
 	uint32_t ifindex, prog = 0;
@@ -229,33 +269,78 @@ static bool update(const struct datapath *dp, struct dp_interface *i, struct att
 		problem(i, before, "still runs the program from before: %s", refusal(-errno));
 		return false;
 	}
-	if (i->mode == XDP_MODE_GENERIC && a->wanted == XDP_MODE_AUTO) {
-		/* why, was found out when it was attached */
-		snprintf(i->problem, sizeof(i->problem), "%s",
-			 *before ? before : "in generic mode, which is slower: native was not possible when it was attached");
-	}
+	if (i->mode == XDP_MODE_GENERIC && a->wanted == XDP_MODE_AUTO)
+		say_why_generic(i, a, peer, before);
 	return true;
 }
 
+/* What the native program sends may be lost on its way out. */
+static void watch_sending(struct datapath *dp, struct dp_interface *i, const char *before)
+{
+	char text[sizeof(i->problem)];
+
+	i->send_errors = 0;
+	if (i->mode != XDP_MODE_NATIVE || !(i->roles & ROLE_EDGE))
+		return;
+	i->send_errors = exit_look(dp, i->ifindex)->errors.n;
+	if (!i->problem[0] && exits_problem(dp, i->ifindex, text, sizeof(text)))
+		problem(i, before, "%s", text);
+}
+
+/* *out 0: there is no such interface. (if_nametoindex does not say why it failed: for want of a descriptor, ENOENT.) */
+static int index_of(const char *name, int *out)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = {};
+	bool found;
+
+	strcpy(req.ifr_name, name);
+	found = fd >= 0 && !ioctl(fd, SIOCGIFINDEX, &req);
+	if (!found && errno != ENODEV)
+		return -errno;
+	*out = found ? req.ifr_ifindex : 0;
+	return 0;
+}
+
+/* Nothing is known of it now: it stays as it is. */
+static bool leave_alone(struct dp_interface *i, const char *before, int err)
+{
+	problem(i, before, "cannot be looked at: %s", strerror(-err));
+	return false;
+}
+
+/* false: it may still run another program */
 static bool configure_one(struct datapath *dp, const struct interface *conf, struct dp_interface *i,
 			  struct attachment *a)
 {
 	char before[sizeof(i->problem)];
 	bool moved = true;
+	enum peer peer;
+	int err, index = 0;
 
 	strcpy(before, i->problem);
 	i->problem[0] = '\0';
-	i->ifindex = if_nametoindex(conf->name);
 	i->roles = conf->roles;
-	review(dp, i, a, conf->mode);
+	err = index_of(conf->name, &index);
+	if (err)
+		return leave_alone(i, before, err);
+	i->ifindex = index;
+	err = peer_for(i, &peer);
+	if (!err)
+		err = review(dp, i, a, conf->mode, peer);
+	if (err)
+		return leave_alone(i, before, err);
 	a->wanted = conf->mode;
 	a->variant = variant_of(conf->roles);
-	if (!i->ifindex)
+	if (!i->ifindex) {
 		problem(i, before, "there is no such interface");
-	else if (a->link >= 0)
-		moved = update(dp, i, a, before);
-	else
-		attach(dp, i, a, before);
+	} else if (a->link >= 0) {
+		moved = update(dp, i, a, peer, before);
+	} else {
+		exit_forget(dp, i->ifindex);
+		attach(dp, i, a, peer, before);
+	}
+	watch_sending(dp, i, before);
 	return moved;
 }
 

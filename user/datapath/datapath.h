@@ -31,6 +31,10 @@ int dp_unload(const char *pins); /* detaches and removes everything that is pinn
  * swaps them in, attaches new interfaces, detaches others. An interface that does not exist is logged, shown by
  * dp_interface, and tried again at the next call. any_port: some service listens on every port.
  *
+ * AUTO is native where the driver can, but generic on a veth with the edge role whose other end is not seen to take
+ * what native XDP sends (sending.h); that is looked at again at every call, and followed. What drivers lose shows in
+ * dp_interface.
+ *
  * Interfaces get settings that go with it, and their old ones back when they are not needed any more or at
  * dp_unload: an edge interface in generic mode has GRO off (also what is below a VLAN, bond or bridge), because
  * packets put together would be longer than the MTU; with backend.loopback a backend interface has arp_ignore 1 and
@@ -44,7 +48,8 @@ struct dp_interface {
 	int ifindex; /* 0: there is no such interface */
 	unsigned roles;
 	enum xdp_mode mode; /* NATIVE or GENERIC; AUTO: not attached */
-	char problem[160]; /* why it is not attached, or what to look after; "": fine */
+	char problem[256]; /* why it is not attached, or what to look after; "": fine */
+	uint64_t send_errors; /* packets that its driver counted as not sent for a native program; 0 in generic mode */
 };
 size_t dp_interfaces(const struct datapath *dp, const struct dp_interface **out);
 

@@ -153,6 +153,8 @@ static void put_back(void *arg, int notes, const struct note *n, uint32_t value)
 		return;
 	s = &settings[n->kind];
 	err = s->set(n->name, value);
+	if (is_shortage(err))
+		return; /* its turn comes */
 	if (!err)
 		log_info("interface %s: %s set back to %u", n->name, s->what, value);
 	else if (err != -ENODEV && err != -ENOENT) /* gone with its interface */
@@ -222,8 +224,11 @@ void host_configure(struct datapath *dp, bool loopback)
 	int err;
 
 	err = want_for_generic(&w, dp);
-	if (err)
+	if (err) { /* then it is not known what is wanted no more */
 		log_msg(level, "cannot list the interfaces: %s", strerror(-err));
+		dp->host_warned = true;
+		return;
+	}
 	if (loopback)
 		want_for_loopback(&w, dp);
 	for (size_t i = 0; i < w.n; i++)

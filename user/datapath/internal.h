@@ -5,10 +5,18 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 
 #include "base/clean.h"
 #include "base/log.h"
 #include "datapath/datapath.h"
+#include "datapath/sending.h"
+
+/* An answer that could not be had for want of descriptors or memory says nothing about what was asked. */
+static inline bool is_shortage(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS;
+}
 
 /* ---- maps ---- */
 
@@ -65,7 +73,19 @@ struct attachment {
 	enum variant variant;
 	enum xdp_mode wanted; /* as configured when it was attached by this process */
 	bool adopted; /* attached by a process before this one */
+	bool for_peer; /* `auto` is generic because of what is at the other end of the veth */
+	int refused; /* why native was refused; 0: not known */
 };
+
+/* Where native programs send: see exits.c. */
+struct exit {
+	uint32_t ifindex;
+	enum peer peer;
+	struct send_errors errors;
+	uint64_t looked_ms; /* 0: not yet */
+	uint64_t grew_ms; /* when errors were last seen to grow; 0: never */
+};
+#define EXITS_MAX 128
 
 /* ---- listeners: a copy of the map, sorted by listen_compare ---- */
 
@@ -94,6 +114,7 @@ struct datapath {
 	struct dp_interface *interfaces; /* these two: in step, n_interfaces each */
 	struct attachment *attachments;
 	size_t n_interfaces;
+	struct exit exits[EXITS_MAX];
 
 	struct listener *listeners;
 	size_t n_listeners, room_listeners;
@@ -141,6 +162,12 @@ void programs_remove_old_pins(struct datapath *dp);
 int interfaces_configure(struct datapath *dp, const struct config *c, bool *all_moved);
 void interfaces_close(struct datapath *dp);
 void links_remove(const char *pins); /* detaches every pinned link */
+
+/* exits.c */
+const struct exit *exit_look(struct datapath *dp, uint32_t ifindex);
+void exit_forget(struct datapath *dp, uint32_t ifindex); /* what was lost in a mode before */
+/* Puts into text what keeps packets that a native program on this interface sends from arriving; false: nothing. */
+bool exits_problem(struct datapath *dp, uint32_t ifindex, char *text, size_t size);
 
 /* notes.c: what must be undone one day */
 enum note_kind { NOTE_GRO, NOTE_ARP_IGNORE, NOTE_ARP_ANNOUNCE, N_NOTE_SETTINGS, NOTE_ADDRESS = N_NOTE_SETTINGS };

@@ -89,6 +89,12 @@ void links_clear(struct links *l)
 	*l = (struct links){};
 }
 
+/*
+ * What every IPv4 link carries whole (RFC 791). Less than that and the header before it is no way for a tunnel; the
+ * programs count on it, since they subtract the header from the MTU.
+ */
+#define INNER_MIN 68
+
 static const char *obstacle(const struct nl_link *on, const struct nl_link *below)
 {
 	if (!below)
@@ -100,7 +106,7 @@ static const char *obstacle(const struct nl_link *on, const struct nl_link *belo
 	return link_is_up(on) ? NULL : "is down";
 }
 
-bool links_way(const struct links *l, uint32_t ifindex, uint32_t route_mtu, struct nexthop *out)
+bool links_way(const struct links *l, uint32_t ifindex, uint32_t route_mtu, uint32_t outer, struct nexthop *out)
 {
 	const struct nl_link *on = find(l, ifindex), *below = on;
 	const char *why;
@@ -118,6 +124,11 @@ bool links_way(const struct links *l, uint32_t ifindex, uint32_t route_mtu, stru
 		return false;
 	}
 	mtu = route_mtu ? route_mtu : on->mtu;
+	if (mtu < outer + INNER_MIN) {
+		snprintf(out->problem, sizeof(out->problem), "MTU %u on %s is too small for a tunnel, which needs %u",
+			 mtu, on->name, outer + INNER_MIN);
+		return false;
+	}
 	out->ifindex = below->ifindex;
 	out->vlan = on->vlan ? on->vlan_id : 0;
 	out->mtu = mtu > UINT16_MAX ? UINT16_MAX : mtu;

@@ -20,8 +20,8 @@ bool link_is_up(const struct nl_link *l); /* and has a carrier */
 
 /*
  * Fills in ifindex, vlan, smac and mtu of a next hop on an interface (route_mtu 0: the interface's), or its problem
- * and returns false: nothing can be sent on that interface.
+ * and returns false: nothing can be sent on that interface, or nothing that has a header of `outer` bytes before it.
  */
-bool links_way(const struct links *l, uint32_t ifindex, uint32_t route_mtu, struct nexthop *out);
+bool links_way(const struct links *l, uint32_t ifindex, uint32_t route_mtu, uint32_t outer, struct nexthop *out);
 
 #endif

@@ -115,19 +115,50 @@ static uint32_t get_u32(const struct nlattr *attr)
 	return attr && !mnl_attr_validate(attr, MNL_TYPE_U32) ? mnl_attr_get_u32(attr) : 0;
 }
 
-static void parse_vlan(const struct nlattr *info, struct nl_link *out)
+static bool is_kind(const struct nlattr *kind, const char *name)
 {
-	const struct nlattr *parts[IFLA_INFO_MAX + 1], *vlan[IFLA_VLAN_MAX + 1];
+	return kind && !mnl_attr_validate(kind, MNL_TYPE_NUL_STRING) && !strcmp(mnl_attr_get_str(kind), name);
+}
 
-	nl_nested(info, parts, IFLA_INFO_MAX);
-	if (!parts[IFLA_INFO_KIND] || strncmp(mnl_attr_get_payload(parts[IFLA_INFO_KIND]), "vlan", 5))
-		return;
-	nl_nested(parts[IFLA_INFO_DATA], vlan, IFLA_VLAN_MAX);
+static void parse_vlan(const struct nlattr *data, struct nl_link *out)
+{
+	const struct nlattr *vlan[IFLA_VLAN_MAX + 1];
+
+	nl_nested(data, vlan, IFLA_VLAN_MAX);
 	if (!vlan[IFLA_VLAN_ID])
 		return;
 	out->vlan = true;
 	out->vlan_id = mnl_attr_get_u16(vlan[IFLA_VLAN_ID]);
 	out->double_tagged = vlan[IFLA_VLAN_PROTOCOL] && mnl_attr_get_u16(vlan[IFLA_VLAN_PROTOCOL]) == htons(ETH_P_8021AD);
+}
+
+static void parse_kind(const struct nlattr *info, struct nl_link *out)
+{
+	const struct nlattr *parts[IFLA_INFO_MAX + 1];
+
+	nl_nested(info, parts, IFLA_INFO_MAX);
+	if (is_kind(parts[IFLA_INFO_KIND], "vlan"))
+		parse_vlan(parts[IFLA_INFO_DATA], out);
+	out->veth = is_kind(parts[IFLA_INFO_KIND], "veth");
+}
+
+/* What IFLA_LINK names is below a VLAN device, and at the other end of a veth; it may be in another namespace. */
+static void parse_other(const struct nlattr *link, const struct nlattr *netns, struct nl_link *out)
+{
+	if (out->vlan && !netns)
+		out->below = get_u32(link);
+	if (!out->veth)
+		return;
+	out->peer = get_u32(link);
+	out->peer_netns = netns ? (int32_t)get_u32(netns) : -1;
+}
+
+static bool has_native_xdp(const struct nlattr *nest)
+{
+	const struct nlattr *xdp[IFLA_XDP_MAX + 1];
+
+	nl_nested(nest, xdp, IFLA_XDP_MAX);
+	return get_u32(xdp[IFLA_XDP_DRV_PROG_ID]);
 }
 
 bool nl_link_parse(const struct nlmsghdr *m, struct nl_link *out)
@@ -148,9 +179,9 @@ bool nl_link_parse(const struct nlmsghdr *m, struct nl_link *out)
 		strncpy(out->name, mnl_attr_get_payload(attr[IFLA_IFNAME]), IFNAMSIZ - 1);
 	if (attr[IFLA_ADDRESS] && mnl_attr_get_payload_len(attr[IFLA_ADDRESS]) == sizeof(out->mac))
 		memcpy(out->mac, mnl_attr_get_payload(attr[IFLA_ADDRESS]), sizeof(out->mac));
-	parse_vlan(attr[IFLA_LINKINFO], out);
-	if (out->vlan && !attr[IFLA_LINK_NETNSID])
-		out->below = get_u32(attr[IFLA_LINK]);
+	parse_kind(attr[IFLA_LINKINFO], out);
+	parse_other(attr[IFLA_LINK], attr[IFLA_LINK_NETNSID], out);
+	out->native_xdp = has_native_xdp(attr[IFLA_XDP]);
 	return true;
 }
 

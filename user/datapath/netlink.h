@@ -25,6 +25,10 @@ struct nl_link {
 	uint16_t vlan_id;
 	uint32_t below; /* ifindex of the device that a VLAN device is on; 0: none, or in another namespace */
 	uint32_t master;
+	bool veth;
+	uint32_t peer; /* ifindex of a veth's other end; 0: not told */
+	int32_t peer_netns; /* id of its network namespace; -1: the same */
+	bool native_xdp; /* a program runs in its driver */
 };
 
 int nl_open(struct nl *nl);

@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -92,6 +94,12 @@ static bool compute_neighbour(const struct nexthop_want *w, struct nexthop *h)
 	return b->has_mac || neighbour_settled(b);
 }
 
+/* Bytes of the header that a tunnel to this address puts before each packet. */
+static uint32_t outer_length(const struct addr *to)
+{
+	return addr_is4(to) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+}
+
 /* false: it will be known when the neighbour has answered */
 static bool compute(const struct nexthop_want *w, struct nexthop *h)
 {
@@ -110,7 +118,8 @@ static bool compute(const struct nexthop_want *w, struct nexthop *h)
 	case ROUTE_UNICAST:
 		break;
 	}
-	return !links_way(&w->owner->links, w->route.ifindex, w->route.mtu, h) || compute_neighbour(w, h);
+	return !links_way(&w->owner->links, w->route.ifindex, w->route.mtu, outer_length(&w->address), h) ||
+	       compute_neighbour(w, h);
 }
 
 static void unlist(struct nexthop_want *w)

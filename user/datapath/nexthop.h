@@ -26,7 +26,8 @@ struct nexthop {
 	uint16_t vlan; /* TCI, host order; 0: none */
 	uint16_t mtu; /* bytes: the route's, else the interface's */
 	struct addr via; /* gateway, or the address itself */
-	char problem[96]; /* "no route", "neighbour 10.0.0.1 on eth0 does not answer", "is an address of this host"; "": fine */
+	/* "no route", "neighbour 10.0.0.1 on eth0 does not answer", "is an address of this host"; "": fine */
+	char problem[96];
 };
 
 typedef void (*nexthop_change_fn)(void *arg, const struct nexthop *now);

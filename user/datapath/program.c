@@ -35,22 +35,35 @@ static void settings_prefix(struct shunt_prefix *out, const struct prefix *p)
 	memcpy(&out->mask, mask.b, sizeof(out->mask));
 }
 
-static uint32_t interface_mtu(const char *name)
+static int interface_mtu(const char *name)
 {
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq req = {};
 
 	strcpy(req.ifr_name, name);
-	return fd >= 0 && !ioctl(fd, SIOCGIFMTU, &req) ? req.ifr_mtu : 0;
+	return fd >= 0 && !ioctl(fd, SIOCGIFMTU, &req) ? req.ifr_mtu : -errno;
+}
+
+static bool has_frags(const struct datapath *dp)
+{
+	for (int v = 0; v < N_VARIANTS; v++)
+		if (dp->programs[v].fd >= 0 && dp->programs[v].settings.features & SHUNT_FEATURE_FRAGS)
+			return true;
+	return false;
 }
 
 static bool needs_frags(const struct datapath *dp, const struct config *c)
 {
 	if (!dp->has.xdp_frags)
 		return false;
-	for (size_t i = 0; i < c->n_interfaces; i++)
-		if (interface_mtu(c->interfaces[i].name) > MTU_WITHOUT_FRAGS)
+	for (size_t i = 0; i < c->n_interfaces; i++) {
+		int mtu = interface_mtu(c->interfaces[i].name);
+
+		if (mtu > MTU_WITHOUT_FRAGS)
 			return true;
+		if (is_shortage(mtu) && has_frags(dp)) /* no reason to think that it has changed */
+			return true;
+	}
 	return false;
 }
 

@@ -1,0 +1,181 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# The first and only process of the machine that run.sh boots: a balancer, with a client and a backend in network
+# namespaces, on two cables. Says "RESULT ok|fail SENTENCE" for each test, and "SAYS TEXT" to explain a failure.
+#
+#     client 10.1.0.2 ---- c0 10.1.0.1 balancer b0 10.2.0.1 ---- backend 10.2.0.2
+#     (fd01::2)                                                  (fd02::2)
+
+PATH=/bin
+export PATH
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+mount -t bpf bpf /sys/fs/bpf
+mkdir -p /run/shunt
+
+# the real one, not busybox's
+ip() { /bin/ip "$@"; }
+
+in_ns() {
+	ns=$1
+	shift
+	nsenter --net="/run/netns/$ns" "$@"
+}
+
+# wait_for SECONDS COMMAND...
+wait_for() {
+	left=$(($1 * 10))
+	shift
+	until "$@" > /dev/null 2>&1; do
+		left=$((left - 1))
+		[ $left -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+# check SENTENCE COMMAND...
+check() {
+	sentence=$1
+	shift
+	if "$@" > /tmp/out 2>&1; then
+		echo "RESULT ok $sentence"
+		return 0
+	fi
+	cat /tmp/out /run/*.log 2> /dev/null | sed 's/^/SAYS /'
+	shunt -s /run/balancer.sock status 2>&1 | sed 's/^/SAYS /'
+	shunt -s /run/balancer.sock drop list 2>&1 | sed 's/^/SAYS /'
+	echo "RESULT fail $sentence"
+	return 1
+}
+
+# ---- cables, and what runs at their ends ----
+
+# cable NAMESPACE DEVICE NET
+cable() {
+	ip netns add "$1"
+	ip link add "$2" mtu 1600 type veth peer name eth0 mtu 1600 netns "$1"
+	ip addr add "10.$3.0.1/24" dev "$2"
+	ip addr add "fd0$3::1/64" dev "$2" nodad
+	ip link set "$2" up
+	ip -n "$1" link set lo up
+	ip -n "$1" addr add "10.$3.0.2/24" dev eth0
+	ip -n "$1" addr add "fd0$3::2/64" dev eth0 nodad
+	ip -n "$1" link set eth0 up
+	ip -n "$1" route add default via "10.$3.0.1"
+	ip -n "$1" route add default via "fd0$3::1"
+	in_ns "$1" ethtool -K eth0 tx off > /dev/null # nobody finishes checksums behind XDP
+}
+
+# config NODE ROLE INTERFACE MODE, then the services
+config() {
+	cat <<-END
+		interfaces: [{ name: $3, role: $2, mode: $4 }]
+		control: { socket: /run/$1.sock }
+		pins: /sys/fs/bpf/$1
+		metrics: { listen: off }
+		limits: { services: 16, listeners: 16, members: 64, backends: 64, slots: 65536 }
+	END
+}
+
+write_configs() {
+	{
+		config balancer edge c0 "$1"
+		cat <<-END
+			services:
+			  - { name: web, listen: ["192.0.2.10:80/tcp"], health: none, backends: [{ address: "10.2.0.2:80" }] }
+			  - { name: six, listen: ["[2001:db8::10]:80/tcp"], health: none, backends: [{ address: "[fd02::2]:80" }] }
+		END
+	} > /run/balancer.yaml
+	{
+		config backend backend eth0 "$1"
+		cat <<-END
+			backend: { loopback: true }
+			services:
+			  - { name: all, listen: ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"] }
+		END
+	} > /run/backend.yaml
+}
+
+answers() { shunt -s "/run/$1.sock" status > /dev/null; }
+
+# daemon NODE COMMAND...: starts it there, and says whether it answers
+daemon() {
+	node=$1
+	shift
+	"$@" shuntd --config "/run/$node.yaml" > "/run/$node.log" 2>&1 &
+	echo $! > "/run/$node.pid"
+	wait_for 60 answers_or_died "$node"
+	answers "$node"
+}
+
+answers_or_died() {
+	answers "$1" || ! grep -q '^State:.[RSD]' "/proc/$(cat "/run/$1.pid")/status"
+}
+
+unload() {
+	for node in balancer backend; do
+		[ ! -e /run/$node.pid ] || kill "$(cat /run/$node.pid)"
+		rm -f /run/$node.pid
+	done 2> /dev/null
+	wait_for 10 refuse_to_answer
+	shuntd --unload --pins /sys/fs/bpf/balancer
+	in_ns backend shuntd --unload --pins /sys/fs/bpf/backend
+}
+
+refuse_to_answer() { ! answers balancer && ! answers backend; }
+
+# ---- the tests ----
+
+mode_is() { shunt -j -s "/run/$1.sock" status | grep -q "\"mode\": *\"$2\""; }
+has_next_hops() { ! shunt -s /run/balancer.sock backend list | grep -q none; }
+fetch() { in_ns client curl -gsS --max-time 3 "http://$1/" | grep 'the backend'; }
+fetches() { fetch "$1" && fetch "$1" && fetch "$1"; }
+pings() { in_ns client ping -c 1 -W 3 "$1"; }
+forwarded() { shunt -j -s /run/balancer.sock status | grep -q '"edge_forwarded": *[1-9]'; }
+
+# lets_pass WORD: xdp (native) or off, for what the programs' XDP_TX and redirect need at the other end of a veth
+lets_pass() {
+	case $1 in
+	xdp) ip -n client link set dev eth0 xdp object /pass.o section xdp ;;
+	off) ip -n client link set dev eth0 xdp off ;;
+	esac
+}
+
+try_mode() {
+	write_configs "$1"
+	rm -f /run/*.log
+	check "$1: the kernel takes the backend program" daemon backend nsenter --net=/run/netns/backend || return
+	check "$1: the kernel takes the edge program" daemon balancer || return
+	check "$1: the balancer's program is attached so" mode_is balancer "$1"
+	check "$1: the backend's program is attached so" mode_is backend "$1"
+	wait_for 20 has_next_hops
+	check "$1: requests go through the tunnel and are answered (IPv4)" fetches 192.0.2.10
+	check "$1: requests go through the tunnel and are answered (IPv6)" fetches '[2001:db8::10]'
+	check "$1: echo requests are answered" pings 192.0.2.10
+	check "$1: packets are counted" forwarded
+}
+
+echo "SAYS kernel $(uname -r)"
+insmod /modules/veth.ko
+ip link set lo up
+sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 2> /dev/null
+for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > "$f"; done
+cable client c0 1
+cable backend b0 2
+in_ns backend httpd -h /www
+wait_for 10 in_ns backend curl -sf http://127.0.0.1/
+
+lets_pass xdp
+try_mode native
+check "explain works, or status says that this kernel lacks it" \
+	sh -c 'shunt -s /run/balancer.sock explain 10.1.0.2:4000 192.0.2.10:80/tcp | grep -q 10.2.0.2 ||
+		shunt -s /run/balancer.sock status | grep -q "shunt explain"'
+shunt -s /run/balancer.sock status | sed -n '/lacks/,$s/^/SAYS /p'
+unload
+lets_pass off
+try_mode generic
+echo END
+poweroff -f
