@@ -33,10 +33,10 @@ policy=/usr/sbin/policy-rc.d
 install_quietly() {
 	if [ ! -e $policy ]; then
 		printf '#!/bin/sh\nexit 101\n' > $policy && chmod 755 $policy
-		trap 'rm -f "$policy"' EXIT
+		trap 'rm -f "$policy" "$log"' EXIT
 	fi
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
-		install --no-install-recommends "$@" < /dev/null > "$log" 2>&1
+		install --no-install-recommends "$@" < /dev/null >> "$log" 2>&1
 }
 
 forget_servers() {
@@ -62,6 +62,7 @@ command -v apt-get > /dev/null || fail "there is no apt-get to install these wit
 [ "$(id -u)" = 0 ] || fail "these packages are missing, and installing them needs root (sudo make deps): $need"
 
 log=$(mktemp) || fail "no temporary file"
+trap 'rm -f "$log"' EXIT
 echo "deps: installing $(wc -w <<< "$need") packages: $need"
 # shellcheck disable=SC2086
 if ! install_quietly $need; then
@@ -69,7 +70,6 @@ if ! install_quietly $need; then
 	apt-get -qq update < /dev/null > "$log" 2>&1 || { cat "$log" >&2; fail "apt-get update failed (above)"; }
 	install_quietly $need || { cat "$log" >&2; fail "apt-get install failed (above)"; }
 fi
-rm -f "$log"
 # shellcheck disable=SC2086
 forget_servers $need
 # shellcheck disable=SC2086
