@@ -36,7 +36,7 @@ SKELETONS := $(PROGRAMS:%=$(BUILD)/%.skel.h)
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 
-.PHONY: all install clean deps demo test bench soak kernels vmlinux tests benches
+.PHONY: all install clean deps demo test bench soak kernels vmlinux tests benches FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -64,6 +64,12 @@ $(BUILD)/%.bench.skel.h: $(BUILD)/bench/%.bpf.o
 	$(BPFTOOL) gen skeleton $< name $*_bench > $@
 
 # ---- daemon and command ----
+# changes when the version does, so that what names it is made anew
+$(BUILD)/version: FORCE
+	mkdir -p $(@D)
+	echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+$(patsubst user/%.c,$(BUILD)/user/%.o,$(shell grep -rl SHUNT_VERSION user --include=*.c)): $(BUILD)/version
+
 $(BUILD)/user/%.o: user/%.c | $(SKELETONS)
 	$(call say,CC,$<)
 	mkdir -p $(@D)

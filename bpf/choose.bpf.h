@@ -23,11 +23,6 @@ static __always_inline struct shunt_backend *slot_backend(__u64 table, __u16 num
 	return bpf_map_lookup_elem(&backends, &backend);
 }
 
-static __always_inline bool is_up(const struct shunt_backend *b)
-{
-	return READ_ONCE(b->flags) & SHUNT_BACKEND_UP;
-}
-
 /* The backend behind a number in a slot if it may be chosen, or NULL. */
 static __always_inline struct shunt_backend *up_backend(__u64 table, __u16 number, struct shunt_trace *t)
 {

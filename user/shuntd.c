@@ -22,6 +22,7 @@
 
 struct options {
 	const char *config, *check, *pins;
+	bool named; /* config was given, not assumed */
 	bool unload, verbose;
 };
 
@@ -80,12 +81,16 @@ static void say_nothing(void *arg, const char *sentence)
 	(void)sentence;
 }
 
-/* Pins of the configuration; of the default where there is none to ask. */
+/* Pins of the configuration; of the default where there is none to ask. A file that was named is meant: no other pins then. */
 static int unload(const struct options *o)
 {
 	_cleanup_(config_freep) struct config *c = NULL;
 
-	if (!o->pins && config_load(o->config, say_nothing, NULL, &c)) {
+	if (!o->pins && config_load(o->config, o->named ? say : say_nothing, NULL, &c)) {
+		if (o->named) {
+			log_error("nothing was unloaded: which pins is not known; give a valid --config, or --pins");
+			return EXIT_FAILURE;
+		}
 		c = config_new();
 		if (!c)
 			return EXIT_FAILURE;
@@ -251,6 +256,7 @@ static void reload(struct daemon *d)
 		log_error("%s was not loaded: what was running goes on", x->config_path);
 	} else {
 		api_set_file(x, TAKE_PTR(c));
+		x->applied[0] = '\0';
 		api_reopen(d->api);
 		log_info("loaded %s", x->config_path);
 	}
@@ -416,7 +422,7 @@ static int parse(int argc, char **argv, struct options *o)
 
 	while ((letter = getopt_long(argc, argv, "c:vVh", longs, NULL)) != -1)
 		switch (letter) {
-		case 'c': o->config = optarg; break;
+		case 'c': o->config = optarg; o->named = true; break;
 		case 'k': o->check = optarg; break;
 		case 'u': o->unload = true; break;
 		case 'p': o->pins = optarg; break;

@@ -18,6 +18,7 @@ struct api_context {
 	struct reconcile *reconcile;
 	const char *config_path; /* what SIGHUP reads */
 	struct config *file; /* what was last loaded or applied as a whole; the running state may differ by commands. Owned by shuntd.c, replaced by api_set_file */
+	char applied[256]; /* what `shunt apply` called the file that was last applied so; "": config_path was loaded since */
 	uint64_t started_ms; /* CLOCK_REALTIME */
 	bool adopted; /* took up what an earlier daemon left */
 	uint64_t reloads, reload_failures;

@@ -33,8 +33,9 @@ static void note_move(void *list, const char *service, bool fresh, uint32_t move
 
 static int really_apply(struct call *c, struct config *wanted)
 {
-	struct api_context *x = c->api->x;
 	_cleanup_(config_freep) struct config *file = config_copy(wanted);
+	const char *name = call_query(c, "name");
+	struct api_context *x = c->api->x;
 	int status;
 
 	if (!file)
@@ -43,6 +44,7 @@ static int really_apply(struct call *c, struct config *wanted)
 	if (status)
 		return status;
 	api_set_file(x, TAKE_PTR(file));
+	snprintf(x->applied, sizeof(x->applied), "%s", name && *name ? name : "input");
 	x->last_reload_error[0] = '\0';
 	api_reopen(c->api); /* what it cannot open it logs, and keeps what it has */
 	return 0;

@@ -25,9 +25,9 @@ static json_t *status_config(const struct api *a)
 
 	if (a->x->file)
 		config_diff(a->x->file, api_running(a), note_difference, differences);
-	return json_pack("{s:s, s:b, s:o, s:s}", "file", a->x->config_path ?: "", "differs",
-			 json_array_size(differences) > 0, "differences", differences, "last_reload_error",
-			 a->x->last_reload_error);
+	return json_pack("{s:s, s:o, s:b, s:o, s:s}", "file", a->x->config_path ?: "", "applied",
+			 json_text(a->x->applied), "differs", json_array_size(differences) > 0, "differences",
+			 differences, "last_reload_error", a->x->last_reload_error);
 }
 
 /* ---- interfaces ---- */
@@ -94,6 +94,17 @@ static void note_backend(const struct reconcile_service *s, const struct reconci
 		++*left_out;
 }
 
+/* A host that only takes packets out of tunnels drops none for want of a backend. */
+static bool balances(const struct api *a)
+{
+	const struct dp_interface *all;
+	bool edge = false;
+
+	for (size_t i = 0, n = dp_interfaces(a->x->dp, &all); i < n; i++)
+		edge |= all[i].roles & ROLE_EDGE;
+	return edge;
+}
+
 static void note_service(const struct reconcile_service *s, json_t *problems)
 {
 	for (size_t i = 0; i < s->n_backends; i++)
@@ -103,8 +114,9 @@ static void note_service(const struct reconcile_service *s, json_t *problems)
 						     s->conf->name));
 }
 
-static json_t *status_backends(const struct services *all, json_t *problems)
+static json_t *status_backends(const struct api *a, const struct services *all, json_t *problems)
 {
+	bool edge = balances(a);
 	unsigned counts[N_STATES] = {};
 	json_t *o = json_object();
 	size_t left_out = 0;
@@ -112,7 +124,8 @@ static json_t *status_backends(const struct services *all, json_t *problems)
 	for (size_t i = 0; i < all->n; i++) {
 		const struct reconcile_service *s = &all->list[i];
 
-		note_service(s, problems);
+		if (edge)
+			note_service(s, problems);
 		for (size_t j = 0; j < s->n_backends; j++) {
 			counts[s->backends[j].state]++;
 			note_backend(s, &s->backends[j], problems, &left_out);
@@ -211,7 +224,7 @@ int get_status(struct call *c)
 	json_object_set_new(status, "config", status_config(c->api));
 	json_object_set_new(status, "interfaces", status_interfaces(c->api, problems));
 	json_object_set_new(status, "services", json_integer(all.n));
-	json_object_set_new(status, "backends", status_backends(&all, problems));
+	json_object_set_new(status, "backends", status_backends(c->api, &all, problems));
 	status_packets(c->api, status);
 	json_object_set_new(status, "drops", json_integer(count_drops(c->api)));
 	json_object_set_new(status, "limits", status_limits(c->api));

@@ -120,6 +120,8 @@ static int run(const struct cli *cli, bool help, int argc, char **argv)
 	if (!argc && !help)
 		return complain(cli, WRONG_USAGE,
 				"usage: shunt [-j] [-s SOCKET] OBJECT VERB [ARGUMENTS]; shunt help says more");
+	if (argc > 1 && !strcmp(argv[0], "help"))
+		return run(cli, true, argc - 1, argv + 1);
 	if (!argc || !strcmp(argv[0], "help"))
 		return help_all();
 	found = word_find(argv[0], objects, ARRAY_SIZE(objects), object_name);

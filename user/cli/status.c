@@ -50,8 +50,11 @@ static void print_daemon(const json_t *o)
 	printf("shuntd %s, pid %d, up %s%s\n", text_of(o, "version"), (int)number_of(o, "pid"),
 	       uptime_text(real_of(o, "uptime_seconds"), text),
 	       flag_of(o, "adopted") ? ", took up what an earlier daemon left" : "");
-	printf("configuration %s, %s\n", text_of(config, "file"),
+	printf("configuration %s%s, %s\n", *text_of(config, "applied") ? "applied from " : "",
+	       text_of(config, *text_of(config, "applied") ? "applied" : "file"),
 	       flag_of(config, "differs") ? "what runs differs from it (below)" : "as it runs");
+	if (*text_of(config, "applied"))
+		printf("until the next reload or restart, which read %s\n", text_of(config, "file"));
 	if (*text_of(config, "last_reload_error"))
 		printf("the last reload failed and changed nothing: %s\n", text_of(config, "last_reload_error"));
 }

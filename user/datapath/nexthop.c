@@ -29,6 +29,7 @@
 
 #define GATHER_MS 20
 #define PORTION 1000 /* wants looked up in one go: a few milliseconds */
+#define AT_ONCE 256 /* new wants looked up before anything else: who takes the place of others is used without a pause */
 #define PREFIXES_MAX 64 /* more changed routes than that: everything is looked up */
 #define REFRESH_SECONDS 60
 #define WATCH_BUFFER (4 << 20)
@@ -57,6 +58,7 @@ struct nexthops {
 	size_t n_wants, refresh; /* refresh: 60ths of a want that are due to be looked up again */
 	struct prefix prefixes[PREFIXES_MAX]; /* of routes that changed */
 	size_t n_prefixes;
+	size_t at_once; /* wants looked up at once since the last flush */
 	bool everything; /* every want must be looked up */
 	bool lost; /* messages were lost */
 };
@@ -291,6 +293,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	n->at_once = 0;
 	if (n->lost)
 		resync(n);
 	mark_changed(n);
@@ -485,7 +488,8 @@ int nexthop_want(struct nexthops *n, const struct addr *address, nexthop_change_
 	say(&w->now, "not looked up yet");
 	TAILQ_INSERT_TAIL(&n->all, w, in_all);
 	n->n_wants++;
-	mark_dirty(w);
+	if (n->at_once++ >= AT_ONCE || look_up(w))
+		mark_dirty(w);
 	schedule(n, 0);
 	*out = w;
 	return 0;
