@@ -87,7 +87,7 @@ $(BUILD)/shuntd: $(BUILD)/user/shuntd.o $(BUILD)/libshunt.a
 	$(call say,LINK,$@)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 
-$(BUILD)/shunt: $(CLI_OBJ) $(BUILD)/user/base/addr.o $(BUILD)/user/base/log.o
+$(BUILD)/shunt: $(CLI_OBJ) $(BUILD)/user/base/addr.o $(BUILD)/user/base/duration.o $(BUILD)/user/base/log.o
 	$(call say,LINK,$@)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_CLI)
 

@@ -25,11 +25,12 @@ teardown_file() {
 }
 
 config() {
-	lab_config_head balancer edge | sed 's/^control: { \(.*\) }/control: { \1, group: nogroup }/'
+	lab_config_head balancer edge | sed 's/^control: { \(.*\) }/control: { \1, group: nogroup }/; s/^limits: { /&flows: 2048, /'
 	cat <<-END
 		services:
 		  - name: web
 		    listen: ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"]
+		    transition: 90s
 		    health: $check_http
 		    backends: [$(backends4 2 :80)]
 		  - { name: dns, listen: ["192.0.2.10:53/udp"], backends: [{ address: "10.77.0.11:53" }] }
@@ -84,6 +85,11 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	[[ "$output" == *80* ]]
 }
 
+@test "a service is shown with how it keeps flows" {
+	run -0 lab_shunt balancer service show web
+	[[ "$output" =~ "transition   90s"$'\n'"drain        1h"$'\n'"flows        at most 2048 noted" ]]
+}
+
 # ---- JSON ----
 
 @test "every -j output is one JSON document with its keys" {
@@ -92,7 +98,9 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 		and .limits.slots.used > 0 and .limits.slots.of == 65536 and (.lacks | type == "array")'
 	lab_shunt balancer -j service list | jq -e '[.services[].name] == ["dns", "web"]'
 	lab_shunt balancer -j service show web | jq -e '.name == "web" and .algorithm == "consistent" and .forward == "ipip"
-		and .listen == ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"] and (.fingerprint | length == 16) and .check.kind == "http"'
+		and .listen == ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"] and (.fingerprint | length == 16) and .check.kind == "http"
+		and .tracking == { transition_ms: 90000, drain_ms: 3600000, flows: 2048,
+			flow_timeout: { tcp_ms: 3600000, udp_ms: 120000, closing_ms: 30000 } }'
 	lab_shunt balancer -j backend list web | jq -e '.backends | length == 2 and all(.[]; .service == "web" and .state == "healthy"
 		and .weight == 100 and (.share | . > 0.45 and . < 0.55) and .nexthop.usable and .check.checks > 0)'
 	lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.10:80/tcp | jq -e '.verdict == "edge_forwarded" and .service == "web"
@@ -112,7 +120,7 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 @test "a service is added, given backends, and deleted" {
 	lab_shunt balancer service add extra 192.0.2.30:80/tcp "[2001:db8::30]:80/tcp"
 	lab_shunt balancer backend add extra 10.77.0.11:80
-	lab_shunt balancer -j service show extra | jq -e '.backends | length == 1'
+	lab_shunt balancer -j service show extra | jq -e '(.backends | length == 1) and .tracking.flows == 2048'
 	lab_wait 3 eval 'lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.30:80/tcp | jq -e ".backend == \"10.77.0.11:80\""'
 	lab_shunt balancer -j status | jq -e '.config.differs'
 	lab_shunt balancer status | grep -i differs

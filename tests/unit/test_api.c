@@ -67,6 +67,7 @@ static int service_of(const char *text, struct service *out, char error[PARSE_ER
 
 static void a_service_has_the_defaults_of_a_file(void **state)
 {
+	const struct tracking expected = tracking_default();
 	struct service s = {};
 	char error[PARSE_ERROR];
 
@@ -81,6 +82,7 @@ static void a_service_has_the_defaults_of_a_file(void **state)
 	assert_int_equal(s.check.kind, CHECK_TCP); /* it listens on TCP, among others */
 	assert_int_equal(s.check.interval_ms, 2000);
 	assert_int_equal(s.n_backends, 0);
+	assert_memory_equal(&s.tracking, &expected, sizeof(expected));
 	service_clear(&s);
 	assert_int_equal(service_of("{'name': 'dns', 'listen': ['192.0.2.10:53/udp']}", &s, error), 0);
 	assert_int_equal(s.check.kind, CHECK_NONE);
@@ -213,6 +215,20 @@ static void a_service_is_rendered_with_its_backends(void **state)
 	assert_string_equal(text_at(nexthop, "mac"), "02:00:00:00:00:09");
 	assert_string_equal(text_at(nexthop, "via"), "10.0.0.1");
 	assert_int_equal(json_integer_value(json_object_get(nexthop, "vlan")), 100);
+	json_decref(o);
+}
+
+static void a_service_says_how_it_keeps_flows(void **state)
+{
+	struct service conf = { .name = "web", .tracking = { 1, 2, 3, 4, 5, 512 } };
+	struct reconcile_service s = { .conf = &conf };
+	json_t *o = render_service(&s), *expected;
+
+	(void)state;
+	expected = json_pack("{s:i, s:i, s:{s:i, s:i, s:i}, s:i}", "transition_ms", 1, "drain_ms", 2, "flow_timeout",
+			     "tcp_ms", 3, "udp_ms", 4, "closing_ms", 5, "flows", 512);
+	assert_true(json_equal(json_object_get(o, "tracking"), expected));
+	json_decref(expected);
 	json_decref(o);
 }
 
@@ -440,6 +456,7 @@ int main(void)
 		cmocka_unit_test(a_backend_keeps_what_is_not_given),
 		cmocka_unit_test(a_wrong_backend_changes_nothing),
 		cmocka_unit_test(a_service_is_rendered_with_its_backends),
+		cmocka_unit_test(a_service_says_how_it_keeps_flows),
 		cmocka_unit_test(a_backend_without_a_way_says_why),
 		cmocka_unit_test(an_interface_that_is_gone_is_named_by_its_number),
 		cmocka_unit_test(text_that_is_not_utf8_is_made_so),

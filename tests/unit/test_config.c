@@ -306,7 +306,7 @@ static void every_setting_of_the_host_arrives(void **state)
 		"pins: /sys/fs/bpf/b\n"
 		"edge: { source: [\"2001:db8::/64\", 10.9.0.0/16], icmp-rate: 7, seed: 0xffffffffffffffff }\n"
 		"backend: { allow: 10.0.0.0/8, loopback: true }\n"
-		"limits: { services: 1, listeners: 2, members: 3, backends: 4, slots: 64, checks: 6 }\n");
+		"limits: { services: 1, listeners: 2, members: 3, backends: 4, slots: 64, checks: 6, flows: 513 }\n");
 	char text[ENDPOINT_TEXT];
 
 	(void)state;
@@ -334,6 +334,7 @@ static void every_setting_of_the_host_arrives(void **state)
 	assert_int_equal(c->limits.members, 3);
 	assert_int_equal(c->limits.backends, 4);
 	assert_int_equal(c->limits.slots, 64);
+	assert_int_equal(c->limits.flows, 1024); /* rounded up */
 	assert_int_equal(c->checks_under_way, 6);
 }
 
@@ -470,6 +471,87 @@ static void an_http_check_has_defaults_and_takes_all_it_is_told(void **state)
 	free(full.path);
 	free(full.host);
 	free(range.path);
+}
+
+/* ---- how flows are kept ---- */
+
+static struct tracking tracking_of(const char *keys)
+{
+	_cleanup_(config_freep) struct config *c = NULL;
+	char text[512];
+
+	snprintf(text, sizeof(text), WEB "%s", keys);
+	c = parse_good(text);
+	return c->services[0].tracking;
+}
+
+static void what_is_left_out_of_how_flows_are_kept_has_its_default(void **state)
+{
+	const struct tracking plain = tracking_of(""), expected = tracking_default();
+	struct tracking some = tracking_of("    flow-timeout: { udp: 10s }\n");
+
+	(void)state;
+	assert_memory_equal(&plain, &expected, sizeof(plain));
+	assert_int_equal(some.udp_ms, 10000);
+	some.udp_ms = expected.udp_ms;
+	assert_memory_equal(&some, &expected, sizeof(some));
+}
+
+static void how_flows_are_kept_arrives(void **state)
+{
+	const struct tracking t = tracking_of("    transition: 90s\n"
+					      "    drain: 24h\n"
+					      "    flow-timeout: { tcp: 2h, udp: 1s, closing: 1500ms }\n"
+					      "    flows: 131072\n");
+
+	(void)state;
+	assert_int_equal(t.transition_ms, 90 * 1000);
+	assert_int_equal(t.drain_ms, 24 * 3600 * 1000);
+	assert_int_equal(t.tcp_ms, 2 * 3600 * 1000);
+	assert_int_equal(t.udp_ms, 1000);
+	assert_int_equal(t.closing_ms, 1500);
+	assert_int_equal(t.flows, 131072);
+}
+
+static void a_change_may_move_flows_at_once(void **state)
+{
+	const struct tracking t = tracking_of("    transition: 0s\n    drain: 0ms\n");
+
+	(void)state;
+	assert_int_equal(t.transition_ms, 0);
+	assert_int_equal(t.drain_ms, 0);
+}
+
+static void the_number_of_flows_is_rounded_up_to_a_power_of_two(void **state)
+{
+	static const struct {
+		const char *key;
+		uint32_t flows;
+	} cases[] = {
+		{ "    flows: 512\n", 512 },
+		{ "    flows: 513\n", 1024 },
+		{ "    flows: 1023\n", 1024 },
+		{ "    flows: 100000\n", 131072 },
+		{ "    flows: 524289\n", 1 << 20 },
+		{ "    flows: 3000000\nlimits: { flows: 4000000 }\n", 1 << 22 },
+		{ "    flows: 4194304\nlimits: { flows: 67108864 }\n", 1 << 22 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(tracking_of(cases[i].key).flows, cases[i].flows);
+}
+
+static void a_service_that_does_not_say_how_many_flows_has_no_more_than_there_are(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parse_good("services:\n"
+							      "  - { name: a, listen: 192.0.2.1:80/tcp }\n"
+							      "  - { name: b, listen: 192.0.2.2:80/tcp, flows: 600 }\n"
+							      "limits: { flows: 2048 }\n");
+
+	(void)state;
+	assert_int_equal(c->services[0].tracking.flows, 2048);
+	assert_int_equal(c->services[1].tracking.flows, 1024);
 }
 
 static void aliases_stand_for_what_they_name(void **state)
@@ -677,6 +759,11 @@ int main(void)
 		cmocka_unit_test(a_service_on_udp_alone_is_not_checked_unless_told_to),
 		cmocka_unit_test(health_none_means_no_check),
 		cmocka_unit_test(an_http_check_has_defaults_and_takes_all_it_is_told),
+		cmocka_unit_test(what_is_left_out_of_how_flows_are_kept_has_its_default),
+		cmocka_unit_test(how_flows_are_kept_arrives),
+		cmocka_unit_test(a_change_may_move_flows_at_once),
+		cmocka_unit_test(the_number_of_flows_is_rounded_up_to_a_power_of_two),
+		cmocka_unit_test(a_service_that_does_not_say_how_many_flows_has_no_more_than_there_are),
 		cmocka_unit_test(aliases_stand_for_what_they_name),
 		cmocka_unit_test(all_mistakes_of_a_file_are_said_in_the_order_of_the_lines),
 		cmocka_unit_test(mistakes_of_one_service_do_not_hide_those_of_another),

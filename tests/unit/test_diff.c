@@ -40,12 +40,15 @@ static struct backend backend(const char *at, uint32_t weight, enum admin admin)
 static struct config *example(void)
 {
 	struct config *c = config_new();
-	struct service s = { .name = strdup("web"), .listens = calloc(1, sizeof(struct listen)), .n_listens = 1 };
+	struct service s = service_default();
 	struct backend a = backend("10.0.0.11:80", 100, ADMIN_ENABLED), b = backend("10.0.0.12:80", 100, ADMIN_ENABLED);
 
 	c->interfaces = calloc(1, sizeof(*c->interfaces));
 	c->n_interfaces = 1;
 	c->interfaces[0] = (struct interface){ .name = "eth0", .roles = ROLE_EDGE };
+	s.name = strdup("web");
+	s.listens = calloc(1, sizeof(*s.listens));
+	s.n_listens = 1;
 	assert_int_equal(listen_parse("192.0.2.10:80/tcp", &s.listens[0]), 0);
 	assert_int_equal(service_backend_add(&s, &a), 0);
 	assert_int_equal(service_backend_add(&s, &b), 0);
@@ -142,6 +145,28 @@ static void checks_are_shown_whole(void **state)
 			    "fall 3, rise 2\n");
 }
 
+static void how_flows_are_kept_is_compared_one_by_one(void **state)
+{
+	_cleanup_(config_freep) struct config *a = example(), *b = config_copy(a);
+	struct heard h;
+
+	(void)state;
+	b->services[0].tracking = (struct tracking){ .transition_ms = 90 * 1000,
+						     .drain_ms = 0,
+						     .tcp_ms = 2 * 3600 * 1000,
+						     .udp_ms = 1500,
+						     .closing_ms = 60 * 1000,
+						     .flows = 1024 };
+	h = compare(a, b);
+	assert_string_equal(h.changes, "service web: transition: 5m -> 90s\n"
+				       "service web: drain: 1h -> 0s\n"
+				       "service web: flow-timeout: tcp: 1h -> 2h\n"
+				       "service web: flow-timeout: udp: 2m -> 1500ms\n"
+				       "service web: flow-timeout: closing: 30s -> 1m\n"
+				       "service web: flows: 65536 -> 1024\n");
+	assert_non_null(strstr(h.states, "service web: drain is 0s, the file says 1h\n"));
+}
+
 static void every_setting_is_compared(void **state)
 {
 	_cleanup_(config_freep) struct config *a = example(), *b = config_copy(a);
@@ -167,9 +192,10 @@ static void every_setting_is_compared(void **state)
 	b->limits.members++;
 	b->limits.backends++;
 	b->limits.slots++;
+	b->limits.flows++;
 	b->checks_under_way++;
 	h = compare(a, b);
-	assert_int_equal(h.n, 18);
+	assert_int_equal(h.n, 19);
 	assert_non_null(strstr(h.changes, "interface eth0: role: edge -> edge and backend\n"));
 	assert_non_null(strstr(h.changes, "metrics.listen: 127.0.0.1:9650 -> off\n"));
 	assert_non_null(strstr(h.changes, "edge.source (IPv4): 198.18.0.0/16 -> 10.9.0.0/16\n"));
@@ -202,6 +228,7 @@ int main(void)
 		cmocka_unit_test(a_service_is_told_whole_not_by_its_parts),
 		cmocka_unit_test(listens_are_compared_one_by_one),
 		cmocka_unit_test(checks_are_shown_whole),
+		cmocka_unit_test(how_flows_are_kept_is_compared_one_by_one),
 		cmocka_unit_test(every_setting_is_compared),
 		cmocka_unit_test(interfaces_are_found_in_any_order),
 	};

@@ -45,7 +45,8 @@ static struct service *add(struct config *c, const char *name, const char *liste
 
 	c->services = reallocarray(c->services, c->n_services + 1, sizeof(*c->services));
 	s = &c->services[c->n_services++];
-	*s = (struct service){ .name = strdup(name) };
+	*s = service_default();
+	s->name = strdup(name);
 	for (word = strtok_r(l, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
 		s->listens = reallocarray(s->listens, s->n_listens + 1, sizeof(*s->listens));
 		s->listens[s->n_listens++] = on(word);
@@ -213,6 +214,7 @@ static void test_a_new_config_has_the_documented_defaults(void **state)
 	assert_int_equal(c->limits.members, 65536);
 	assert_int_equal(c->limits.backends, 65536);
 	assert_int_equal(c->limits.slots, 1 << 21);
+	assert_int_equal(c->limits.flows, 1 << 20);
 	assert_int_equal(c->checks_under_way, 256);
 	assert_int_equal(c->n_services, 0);
 	assert_int_equal(c->n_interfaces, 0);
@@ -228,6 +230,7 @@ static void test_a_copy_shares_nothing_with_the_original(void **state)
 	(void)state;
 	s->check = http_check();
 	s->check.host = strdup("example.org");
+	s->tracking.drain_ms = 7000;
 	add(c, "empty", "192.0.2.11:80/tcp", "");
 	c->interfaces = calloc(1, sizeof(*c->interfaces));
 	c->interfaces[c->n_interfaces++] = (struct interface){ "eth0", ROLE_EDGE, XDP_MODE_NATIVE };
@@ -249,6 +252,8 @@ static void test_a_copy_shares_nothing_with_the_original(void **state)
 	assert_int_equal(s->backends[1].at.port, 443);
 	assert_string_equal(s->check.path, "/");
 	assert_string_equal(s->check.host, "example.org");
+	assert_int_equal(s->tracking.drain_ms, 7000);
+	assert_int_equal(s->tracking.flows, 65536);
 	assert_int_equal(copy->services[1].n_backends, 0);
 }
 
@@ -457,6 +462,74 @@ static void test_slots_are_a_power_of_two_from_64_to_2_to_the_20(void **state)
 	}
 	for (s->slots = 64; s->slots <= 1 << 20; s->slots *= 2)
 		expect_fine(c);
+}
+
+static void test_a_new_service_keeps_flows_as_documented(void **state)
+{
+	const struct service s = service_default();
+
+	(void)state;
+	assert_null(s.name);
+	assert_int_equal(s.check.kind, CHECK_NONE);
+	assert_int_equal(s.tracking.transition_ms, 5 * 60 * 1000);
+	assert_int_equal(s.tracking.drain_ms, 60 * 60 * 1000);
+	assert_int_equal(s.tracking.tcp_ms, 60 * 60 * 1000);
+	assert_int_equal(s.tracking.udp_ms, 2 * 60 * 1000);
+	assert_int_equal(s.tracking.closing_ms, 30 * 1000);
+	assert_int_equal(s.tracking.flows, 65536);
+}
+
+static void test_durations_of_flows_are_within_their_ranges(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_new();
+	struct tracking *t = &add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80")->tracking;
+	const struct {
+		uint32_t *ms, min, max;
+		const char *what, *remedy;
+	} all[] = {
+		{ &t->transition_ms, 0, 2 * 3600 * 1000, "transition is", "from 0s to 2h" },
+		{ &t->drain_ms, 0, 24 * 3600 * 1000, "drain is", "from 0s to 24h" },
+		{ &t->tcp_ms, 1000, 2 * 3600 * 1000, "flow-timeout: tcp is", "from 1s to 2h" },
+		{ &t->udp_ms, 1000, 2 * 3600 * 1000, "flow-timeout: udp is", "from 1s to 2h" },
+		{ &t->closing_ms, 1000, 2 * 3600 * 1000, "flow-timeout: closing is", "from 1s to 2h" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		*all[i].ms = all[i].max + 1;
+		expect_fault(c, "web", "", all[i].what, all[i].remedy);
+		*all[i].ms = all[i].min - 1; /* of 0: far too long */
+		expect_fault(c, "web", "", all[i].what, all[i].remedy);
+		*all[i].ms = all[i].max;
+		expect_fine(c);
+		*all[i].ms = all[i].min;
+		expect_fine(c);
+	}
+}
+
+static void test_flows_are_a_power_of_two_within_the_limit(void **state)
+{
+	const uint32_t bad[] = { 0, 1, 256, 511, 513, 65535, (1 << 22) + 1, 1 << 23, UINT32_MAX };
+	_cleanup_(config_freep) struct config *c = config_new();
+	struct service *s = add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		s->tracking.flows = bad[i];
+		expect_fault(c, "web", "", "is not a power of two from 512 to 4194304", "such as 65536");
+	}
+	c->limits.flows = 1 << 22;
+	for (s->tracking.flows = 512; s->tracking.flows <= 1 << 22; s->tracking.flows *= 2)
+		expect_fine(c);
+	s->tracking.flows = 2048;
+	c->limits.flows = 1024;
+	expect_fault(c, "web", "", "2048 are more than all services together may have", "at most 1024");
+	tracking_fit(&s->tracking, &c->limits);
+	assert_int_equal(s->tracking.flows, 1024);
+	expect_fine(c);
+	c->limits.flows = 4096;
+	tracking_fit(&s->tracking, &c->limits);
+	assert_int_equal(s->tracking.flows, 1024);
 }
 
 static void test_a_check_must_make_sense(void **state)
@@ -769,6 +842,9 @@ int main(void)
 		cmocka_unit_test(test_a_service_needs_a_listen_address_that_packets_reach),
 		cmocka_unit_test(test_what_this_version_does_not_have_is_said),
 		cmocka_unit_test(test_slots_are_a_power_of_two_from_64_to_2_to_the_20),
+		cmocka_unit_test(test_a_new_service_keeps_flows_as_documented),
+		cmocka_unit_test(test_durations_of_flows_are_within_their_ranges),
+		cmocka_unit_test(test_flows_are_a_power_of_two_within_the_limit),
 		cmocka_unit_test(test_a_check_must_make_sense),
 		cmocka_unit_test(test_a_check_must_have_a_port_to_connect_to),
 		cmocka_unit_test(test_an_endpoint_is_in_a_service_only_once),

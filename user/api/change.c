@@ -110,8 +110,12 @@ static int add_service(struct call *c, struct service *s)
 {
 	_cleanup_(config_freep) struct config *wanted = config_copy(api_running(c->api));
 	_cleanup_free_ char *name = strdup(s->name);
-	int err = wanted && name ? config_service_add(wanted, s) : -ENOMEM;
+	int err;
 
+	if (!wanted || !name)
+		return call_error(c, 500, "out of memory");
+	tracking_fit(&s->tracking, &wanted->limits);
+	err = config_service_add(wanted, s);
 	if (err == -EEXIST)
 		return call_error(c, 400, "there is a service %s already; delete it first, or use another name", name);
 	if (err)

@@ -162,7 +162,7 @@ static int parse_listens(const json_t *list, struct service *s, char error[PARSE
 
 int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
 {
-	_cleanup_(service_clear) struct service s = {};
+	_cleanup_(service_clear) struct service s = service_default();
 	int algorithm = ALGORITHM_CONSISTENT, forward = FORWARD_IPIP, err;
 	uint64_t slots = 0;
 

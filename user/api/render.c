@@ -67,6 +67,13 @@ static json_t *render_check(const struct check *c)
 	return o;
 }
 
+static json_t *render_tracking(const struct tracking *t)
+{
+	return json_pack("{s:I, s:I, s:{s:I, s:I, s:I}, s:I}", "transition_ms", (json_int_t)t->transition_ms, "drain_ms",
+			 (json_int_t)t->drain_ms, "flow_timeout", "tcp_ms", (json_int_t)t->tcp_ms, "udp_ms",
+			 (json_int_t)t->udp_ms, "closing_ms", (json_int_t)t->closing_ms, "flows", (json_int_t)t->flows);
+}
+
 static json_t *render_health(const struct health_info *h)
 {
 	return json_pack("{s:I, s:I, s:f, s:s, s:I, s:i}", "checks", (json_int_t)h->checks, "failures",
@@ -130,12 +137,13 @@ json_t *render_service(const struct reconcile_service *s)
 
 	for (size_t i = 0; i < s->n_backends; i++)
 		json_array_append_new(backends, render_backend(s, &s->backends[i]));
-	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:I, s:I, s:o, s:o}", "name", s->conf->name, "listen",
+	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o}", "name", s->conf->name, "listen",
 			 render_listens(s->conf), "algorithm", algorithm_names[s->conf->algorithm], "forward",
 			 forward_names[s->conf->forward], "slots", (int)s->n_slots, "moving",
 			 (int)s->moving, "fingerprint",
 			 json_sprintf("%016" PRIx64, s->fingerprint), "packets", (json_int_t)s->packets, "bytes",
-			 (json_int_t)s->bytes, "check", render_check(&s->conf->check), "backends", backends);
+			 (json_int_t)s->bytes, "check", render_check(&s->conf->check), "tracking",
+			 render_tracking(&s->conf->tracking), "backends", backends);
 }
 
 /* ---- drops ---- */

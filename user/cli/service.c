@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/duration.h"
 #include "cli/backends.h"
 #include "cli/client.h"
 #include "cli/output.h"
@@ -53,6 +54,23 @@ static void print_check(const json_t *c)
 	printf("\n");
 }
 
+static char *ms_text(const json_t *o, const char *key, char text[DURATION_TEXT])
+{
+	return duration_format(number_of(o, key), text);
+}
+
+static void print_tracking(const json_t *t)
+{
+	const json_t *timeout = json_object_get(t, "flow_timeout");
+	char a[DURATION_TEXT], b[DURATION_TEXT], c[DURATION_TEXT];
+
+	printf("transition   %s\n", ms_text(t, "transition_ms", a));
+	printf("drain        %s\n", ms_text(t, "drain_ms", a));
+	printf("flows        at most %" JSON_INTEGER_FORMAT " noted; over when quiet for: tcp %s, udp %s, closing %s\n",
+	       number_of(t, "flows"), ms_text(timeout, "tcp_ms", a), ms_text(timeout, "udp_ms", b),
+	       ms_text(timeout, "closing_ms", c));
+}
+
 static void print_service(const json_t *s)
 {
 	const json_t *listen = json_object_get(s, "listen"), *l;
@@ -69,6 +87,7 @@ static void print_service(const json_t *s)
 	if (number_of(s, "moving"))
 		printf(", %d of them in transition: older flows stay where they are", (int)number_of(s, "moving"));
 	printf("\n");
+	print_tracking(json_object_get(s, "tracking"));
 	printf("fingerprint  %s\n", text_of(s, "fingerprint"));
 	printf("packets      %" JSON_INTEGER_FORMAT " (%s)\n\n", number_of(s, "packets"),
 	       bytes_text(number_of(s, "bytes"), bytes));

@@ -120,6 +120,7 @@ static void read_root(struct reader *r, const struct node *root)
 	read_schema(r, &host_schema, root, r->config);
 	if (!r->allow_given)
 		allow_sources(r->config);
+	fit_services(r);
 	if (!r->mistakes->error)
 		config_validate(r->config, on_fault, r);
 }

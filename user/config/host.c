@@ -225,6 +225,8 @@ static const struct key limits_keys[] = {
 	  .help = "65536" },
 	{ "slots", NODE_SCALAR, read_u32, offsetof(struct config, limits.slots), .min = 64, .max = 1 << 28,
 	  .help = "2097152" },
+	{ "flows", NODE_SCALAR, read_power, offsetof(struct config, limits.flows), .min = FLOWS_MIN,
+	  .max = LIMIT_FLOWS_MAX, .help = "1048576" },
 	{ "checks", NODE_SCALAR, read_u32, offsetof(struct config, checks_under_way), .min = 1, .max = 65536,
 	  .help = "256" },
 };

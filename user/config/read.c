@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/duration.h"
 
 /* ---- memory ---- */
 
@@ -230,39 +231,25 @@ void read_u16(struct reader *r, const struct key *k, const struct node *value, v
 		*(uint16_t *)field = n;
 }
 
-static const struct unit {
-	const char *name;
-	uint64_t ms;
-} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 } };
-
-static const struct unit *unit_find(const char *name)
+/* The power of two that has room for n. */
+static uint32_t power_for(uint32_t n)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-		if (!strcmp(units[i].name, name))
-			return &units[i];
-	return NULL;
+	return n < 2 ? n : 1u << (32 - __builtin_clz(n - 1));
 }
 
-/* Nine digits and a unit: no product overflows. */
-static int duration_parse(const char *text, uint64_t *ms)
+void read_power(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
-	size_t digits = strspn(text, "0123456789");
-	const struct unit *unit = unit_find(text + digits);
-	char number[10] = "";
+	uint32_t *n = field;
 
-	if (!digits || !unit)
-		return -EINVAL;
-	if (digits >= sizeof(number))
-		return -ERANGE;
-	memcpy(number, text, digits);
-	*ms = strtoull(number, NULL, 10) * unit->ms;
-	return 0;
+	read_u32(r, k, value, n);
+	*n = power_for(*n); /* of what was there before, if the value is wrong: a power already */
 }
 
 void read_duration(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	uint64_t ms = 0, bare;
 	int err = duration_parse(value->text, &ms);
+	char min[DURATION_TEXT], max[DURATION_TEXT];
 
 	if (!number_parse(value->text, &bare))
 		mistake(r->mistakes, value->line, "\"%s\" is %s without a unit; write %ss or %sms", k->name,
@@ -273,9 +260,8 @@ void read_duration(struct reader *r, const struct key *k, const struct node *val
 			"or h, such as %s",
 			k->name, SHOWN(value->text), k->help);
 	else if (err || ms < k->min || ms > k->max)
-		mistake(r->mistakes, value->line,
-			"\"%s\" is %s, which is out of range; write a duration from 10ms to 1h", k->name,
-			SHOWN(value->text));
+		mistake(r->mistakes, value->line, "\"%s\" is %s, which is out of range; write a duration from %s to %s",
+			k->name, SHOWN(value->text), duration_format(k->min, min), duration_format(k->max, max));
 	else
 		*(uint32_t *)field = ms;
 }

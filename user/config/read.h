@@ -56,6 +56,8 @@ void read_schema(struct reader *r, const struct schema *s, const struct node *ma
 void read_map(struct reader *r, const struct key *k, const struct node *value, void *field);
 void read_u16(struct reader *r, const struct key *k, const struct node *value, void *field);
 void read_u32(struct reader *r, const struct key *k, const struct node *value, void *field);
+void read_power(struct reader *r, const struct key *k, const struct node *value,
+		void *field); /* to a uint32_t, rounded up to a power of two; max is one */
 void read_u64(struct reader *r, const struct key *k, const struct node *value, void *field); /* also 0x... */
 void read_bool(struct reader *r, const struct key *k, const struct node *value, void *field);
 void read_word(struct reader *r, const struct key *k, const struct node *value, void *field); /* to an int or enum */
@@ -86,5 +88,6 @@ char *text_keep(struct reader *r, const char *text);
 
 extern const struct schema host_schema; /* of a whole file; fills a struct config */
 void read_services(struct reader *r, const struct key *k, const struct node *value, void *field);
+void fit_services(struct reader *r); /* when the limits are known: what services leave out and depends on them */
 
 #endif

@@ -155,6 +155,31 @@ static void read_health(struct reader *r, const struct key *k, const struct node
 	}
 }
 
+/* ---- how flows are kept ---- */
+
+static const struct key timeout_keys[] = {
+	{ "tcp", NODE_SCALAR, read_duration, offsetof(struct tracking, tcp_ms), .min = FLOW_TIMEOUT_MIN_MS,
+	  .max = FLOW_TIMEOUT_MAX_MS, .help = "1h" },
+	{ "udp", NODE_SCALAR, read_duration, offsetof(struct tracking, udp_ms), .min = FLOW_TIMEOUT_MIN_MS,
+	  .max = FLOW_TIMEOUT_MAX_MS, .help = "2m" },
+	{ "closing", NODE_SCALAR, read_duration, offsetof(struct tracking, closing_ms), .min = FLOW_TIMEOUT_MIN_MS,
+	  .max = FLOW_TIMEOUT_MAX_MS, .help = "30s" },
+};
+static const struct schema timeout_schema = SCHEMA("flow-timeout", timeout_keys);
+
+/*
+ * A service that does not say how many flows it may have gets no more than there are for all. Only when the whole file
+ * is read is it known how many that is.
+ */
+void fit_services(struct reader *r)
+{
+	struct config *c = r->config;
+
+	for (size_t i = 0; i < c->n_services; i++)
+		if (!node_key(r->services[i], "flows", strlen("flows")))
+			tracking_fit(&c->services[i].tracking, &c->limits);
+}
+
 /* ---- backends ---- */
 
 static void read_address(struct reader *r, const struct key *k, const struct node *value, void *field)
@@ -221,6 +246,14 @@ static const struct key service_keys[] = {
 	{ "forward", NODE_SCALAR, read_word, offsetof(struct service, forward), .words = forward_names,
 	  .n_words = ARRAY_SIZE(forward_names), .help = "ipip" },
 	{ "slots", NODE_SCALAR, read_u32, offsetof(struct service, slots), .min = 64, .max = 1 << 20, .help = "4096" },
+	{ "transition", NODE_SCALAR, read_duration, offsetof(struct service, tracking.transition_ms),
+	  .max = TRANSITION_MAX_MS, .help = "5m" },
+	{ "drain", NODE_SCALAR, read_duration, offsetof(struct service, tracking.drain_ms), .max = DRAIN_MAX_MS,
+	  .help = "1h" },
+	{ "flow-timeout", NODE_MAP, read_map, offsetof(struct service, tracking), .schema = &timeout_schema,
+	  .help = "{ tcp: 1h, udp: 2m, closing: 30s }" },
+	{ "flows", NODE_SCALAR, read_power, offsetof(struct service, tracking.flows), .min = FLOWS_MIN,
+	  .max = FLOWS_MAX, .help = "65536" },
 	{ "health", NODE_SCALAR | NODE_MAP, read_health, offsetof(struct service, check), .help = "{ tcp: {} }" },
 	{ "backends", NODE_LIST, read_backends, 0, .help = "[\"10.0.0.11:80\"]" },
 	{ "discover", .help = "discovering backends is not available in this version; remove this line and list them "
@@ -272,7 +305,7 @@ void read_services(struct reader *r, const struct key *k, const struct node *val
 	(void)k;
 	(void)field;
 	for (const struct node *item = value->first; item && !mistakes_full(r->mistakes); item = item->next) {
-		_cleanup_(service_clear) struct service s = {};
+		_cleanup_(service_clear) struct service s = service_default();
 		size_t before = r->mistakes->n;
 
 		read_service(r, item, &s);

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clean.h"
+#include "base/duration.h"
+
 #define SUBJECT_MAX 256
 #define VALUE_MAX 896 /* holds ALLOW_MAX prefixes */
 
@@ -47,6 +50,14 @@ static void number_field(struct walk *w, const char *key, uint64_t from, uint64_
 	snprintf(b, sizeof(b), "%" PRIu64, to);
 	subject(w, "%s", key);
 	text_field(w, a, b);
+}
+
+static void duration_field(struct walk *w, const char *key, uint64_t from, uint64_t to)
+{
+	char a[DURATION_TEXT], b[DURATION_TEXT];
+
+	subject(w, "%s", key);
+	text_field(w, duration_format(from, a), duration_format(to, b));
 }
 
 /* ---- settings ---- */
@@ -157,6 +168,7 @@ static void diff_limits(struct walk *w, const struct config *from, const struct 
 	number_field(w, "limits.members", from->limits.members, to->limits.members);
 	number_field(w, "limits.backends", from->limits.backends, to->limits.backends);
 	number_field(w, "limits.slots", from->limits.slots, to->limits.slots);
+	number_field(w, "limits.flows", from->limits.flows, to->limits.flows);
 	number_field(w, "limits.checks", from->checks_under_way, to->checks_under_way);
 }
 
@@ -248,6 +260,29 @@ static void diff_listens(struct walk *w, const struct service *from, const struc
 	}
 }
 
+static void diff_tracking(struct walk *w, const struct service *from, const struct service *to)
+{
+	const struct tracking *a = &from->tracking, *b = &to->tracking;
+	const struct {
+		const char *key;
+		uint32_t from, to;
+	} durations[] = {
+		{ "transition", a->transition_ms, b->transition_ms },
+		{ "drain", a->drain_ms, b->drain_ms },
+		{ "flow-timeout: tcp", a->tcp_ms, b->tcp_ms },
+		{ "flow-timeout: udp", a->udp_ms, b->udp_ms },
+		{ "flow-timeout: closing", a->closing_ms, b->closing_ms },
+	};
+	char key[SUBJECT_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(durations); i++) {
+		snprintf(key, sizeof(key), "service %s: %s", from->name, durations[i].key);
+		duration_field(w, key, durations[i].from, durations[i].to);
+	}
+	snprintf(key, sizeof(key), "service %s: flows", from->name);
+	number_field(w, key, a->flows, b->flows);
+}
+
 static void diff_service(struct walk *w, const struct service *from, const struct service *to)
 {
 	char a[VALUE_MAX], b[VALUE_MAX], key[SUBJECT_MAX];
@@ -262,6 +297,7 @@ static void diff_service(struct walk *w, const struct service *from, const struc
 		say(w, DIFF_CHANGED, check_text(&from->check, a), check_text(&to->check, b));
 	snprintf(key, sizeof(key), "service %s: slots", from->name);
 	number_field(w, key, from->slots, to->slots);
+	diff_tracking(w, from, to);
 	diff_backends(w, from, to);
 }
 

@@ -61,6 +61,23 @@ struct backend {
 	enum admin admin;
 };
 
+/* How flows are kept while slots change their owners (bpf/slot.h). */
+struct tracking {
+	uint32_t transition_ms; /* a slot is observed for so long after its owner changed */
+	uint32_t drain_ms; /* a drained backend keeps its flows for at most so long */
+	uint32_t tcp_ms, udp_ms, closing_ms; /* a noted flow that was quiet for so long is over; closing: after FIN or RST */
+	uint32_t flows; /* entries of the flow cache that the service may have, a power of two */
+};
+struct tracking tracking_default(void);
+
+#define TRANSITION_MAX_MS (2 * 3600 * 1000) /* 0: a change moves flows at once */
+#define DRAIN_MAX_MS (24 * 3600 * 1000) /* 0: no flows are kept */
+#define FLOW_TIMEOUT_MIN_MS 1000 /* of tcp, udp and closing */
+#define FLOW_TIMEOUT_MAX_MS (2 * 3600 * 1000)
+#define FLOWS_MIN 512
+#define FLOWS_MAX (1 << 22) /* of one service */
+#define LIMIT_FLOWS_MAX (1 << 26) /* of all together */
+
 struct service {
 	char *name; /* letters, digits, '.', '_', '-'; starts with a letter or digit */
 	struct listen *listens;
@@ -69,9 +86,12 @@ struct service {
 	enum forward forward;
 	struct check check;
 	uint32_t slots; /* size of the table, a power of two; 0: sized to the backends */
+	struct tracking tracking;
 	struct backend *backends;
 	size_t n_backends;
 };
+/* A service of which nothing is said yet: no name, no listens, no check, no backends, the rest at its default. */
+struct service service_default(void);
 
 enum role { ROLE_EDGE = 1, ROLE_BACKEND = 2 }; /* bits */
 enum xdp_mode { XDP_MODE_AUTO, XDP_MODE_NATIVE, XDP_MODE_GENERIC };
@@ -84,7 +104,11 @@ struct interface {
 /* Sizes of the maps, fixed while they are loaded. */
 struct limits {
 	uint32_t services, listeners, members, backends, slots;
+	uint32_t flows; /* entries of the flow cache, of all services together */
 };
+
+/* For a service that does not say how many flows it may have: no more than there are for all. */
+void tracking_fit(struct tracking *t, const struct limits *l);
 
 #define ALLOW_MAX 16
 struct config {

@@ -13,6 +13,27 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
+struct tracking tracking_default(void)
+{
+	return (struct tracking){ .transition_ms = 300 * 1000,
+				  .drain_ms = 3600 * 1000,
+				  .tcp_ms = 3600 * 1000,
+				  .udp_ms = 120 * 1000,
+				  .closing_ms = 30 * 1000,
+				  .flows = 65536 };
+}
+
+void tracking_fit(struct tracking *t, const struct limits *l)
+{
+	if (t->flows > l->flows)
+		t->flows = l->flows;
+}
+
+struct service service_default(void)
+{
+	return (struct service){ .tracking = tracking_default() };
+}
+
 struct check check_default(enum check_kind kind)
 {
 	if (kind == CHECK_NONE)

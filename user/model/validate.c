@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/duration.h"
 #include "model/table.h"
 
 void fault(struct faults *f, const struct service *s, const struct backend *b, const char *fmt, ...)
@@ -123,6 +124,42 @@ static void validate_choices(const struct service *s, struct faults *f)
 		      TABLE_MEMBERS_MAX, s->n_backends);
 }
 
+/* ---- how flows are kept ---- */
+
+static void validate_durations(const struct service *s, struct faults *f)
+{
+	const struct tracking *t = &s->tracking;
+	const struct {
+		const char *key;
+		uint32_t ms, min_ms, max_ms;
+	} all[] = {
+		{ "transition", t->transition_ms, 0, TRANSITION_MAX_MS },
+		{ "drain", t->drain_ms, 0, DRAIN_MAX_MS },
+		{ "flow-timeout: tcp", t->tcp_ms, FLOW_TIMEOUT_MIN_MS, FLOW_TIMEOUT_MAX_MS },
+		{ "flow-timeout: udp", t->udp_ms, FLOW_TIMEOUT_MIN_MS, FLOW_TIMEOUT_MAX_MS },
+		{ "flow-timeout: closing", t->closing_ms, FLOW_TIMEOUT_MIN_MS, FLOW_TIMEOUT_MAX_MS },
+	};
+	char is[DURATION_TEXT], min[DURATION_TEXT], max[DURATION_TEXT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (all[i].ms < all[i].min_ms || all[i].ms > all[i].max_ms)
+			fault(f, s, NULL, "%s is %s, which is out of range; give a duration from %s to %s", all[i].key,
+			      duration_format(all[i].ms, is), duration_format(all[i].min_ms, min),
+			      duration_format(all[i].max_ms, max));
+}
+
+static void validate_flows(const struct service *s, const struct limits *l, struct faults *f)
+{
+	uint32_t n = s->tracking.flows;
+
+	if (n < FLOWS_MIN || n > FLOWS_MAX || (n & (n - 1)))
+		fault(f, s, NULL, "flows: %u is not a power of two from %u to %u; give one, such as 65536", n, FLOWS_MIN,
+		      FLOWS_MAX);
+	else if (n > l->flows)
+		fault(f, s, NULL, "flows: %u are more than all services together may have (limits: flows: %u); "
+		      "give this one at most %u, or raise the limit", n, l->flows, l->flows);
+}
+
 /* ---- checks ---- */
 
 /* As it stands in a line of an HTTP request: no spaces, nothing that would end the line. */
@@ -233,13 +270,15 @@ static void validate_unique(const struct service *s, struct faults *f)
 			      endpoint_format(&sorted[i]->at, text));
 }
 
-static void validate_service(const struct service *s, struct ports *ports, struct faults *f)
+static void validate_service(const struct service *s, const struct limits *l, struct ports *ports, struct faults *f)
 {
 	if (!name_is_fine(name_of(s)))
 		fault(f, s, NULL, "a service's name has 1 to %d letters, digits, '.', '_' or '-' and starts with a letter "
 		      "or digit; rename the service", SERVICE_NAME_MAX);
 	validate_listens(s, f);
 	validate_choices(s, f);
+	validate_durations(s, f);
+	validate_flows(s, l, f);
 	validate_check(s, f);
 	ports_collect(ports, s);
 	for (size_t i = 0; i < s->n_backends; i++)
@@ -283,7 +322,7 @@ unsigned config_validate(const struct config *c, config_fault_fn report, void *a
 		return f.n;
 	}
 	for (size_t i = 0; i < c->n_services; i++)
-		validate_service(&c->services[i], ports, &f);
+		validate_service(&c->services[i], &c->limits, ports, &f);
 	validate_listeners(c, &all, &f);
 	validate_circles(c, &all, &f);
 	return f.n;
