@@ -21,7 +21,9 @@
 #include <linux/types.h>
 #endif
 
-#define SHUNT_ABI_VERSION 2
+#include "slot.h"
+
+#define SHUNT_ABI_VERSION 3
 
 /* ---- addresses and listeners ---- */
 
@@ -80,14 +82,24 @@ struct shunt_filter {
  *   bits 0-5    log2 of the number of slots
  *   bits 6-31   first slot / 64      (regions of slots start at multiples of 64)
  *   bits 32-63  first member         (index into `members`)
+ *
+ * `flows` is its region of the flow cache, for as long as some of its slots are not steady:
+ *   bits 0-5    log2 of the number of buckets
+ *   bits 32-63  first bucket         (index into `flows`)
+ * 0: none. The daemon empties a region before a service gets it.
  */
 struct shunt_service {
 	__u64 table;
+	__u64 flows;
 	__u32 flags; /* SHUNT_SERVICE_* */
-	__u32 epoch; /* raised when a transition begins: what the flow cache holds from earlier ones is void */
+	__u32 pad[3];
 };
-_Static_assert(sizeof(struct shunt_service) == 16, "abi");
+_Static_assert(sizeof(struct shunt_service) == 32, "abi");
 #define SHUNT_SERVICE_USED 1u
+
+static inline __u64 shunt_flows(__u32 first_bucket, __u32 log2) { return (__u64)first_bucket << 32 | log2; }
+static inline __u32 shunt_flows_first(__u64 flows) { return flows >> 32; }
+static inline __u32 shunt_flows_log2(__u64 flows) { return flows & 31; }
 
 static inline __u64 shunt_table(__u32 first_slot, __u32 log2_slots, __u32 first_member)
 {
@@ -97,46 +109,17 @@ static inline __u32 shunt_table_first_slot(__u64 table) { return (__u32)table & 
 static inline __u32 shunt_table_mask(__u64 table) { return (1u << (table & 31)) - 1; }
 static inline __u32 shunt_table_first_member(__u64 table) { return table >> 32; }
 
-/*
- * A slot: four numbers of members of the service (offsets from its first member), 16 bits each.
- *   bits 0-15   current    owner for new flows
- *   bits 16-31  anchor     owner for flows that nobody has noted; equal to current when nothing changes
- *   bits 32-47  previous   in a transition: who was current before, if that still lives; else SHUNT_NONE. It is never
- *                          chosen: it says that flows may have been noted for others even if current is anchor again
- *   bits 48-63  runner-up  takes over, in the packet's path, while current's backend is not up
- */
-#define SHUNT_NONE 0xffffu
-static inline __u64 shunt_slot(__u16 current, __u16 anchor, __u16 previous, __u16 runner_up)
-{
-	return (__u64)runner_up << 48 | (__u64)previous << 32 | (__u32)anchor << 16 | current;
-}
-static inline __u16 shunt_slot_current(__u64 slot) { return slot; }
-static inline __u16 shunt_slot_anchor(__u64 slot) { return slot >> 16; }
-static inline __u16 shunt_slot_previous(__u64 slot) { return slot >> 32; }
-static inline __u16 shunt_slot_runner_up(__u64 slot) { return slot >> 48; }
-/* Is every flow of the slot with current? */
-static inline int shunt_slot_steady(__u64 slot) { return (__u32)(slot >> 16) == (0xffff0000u | (__u16)slot); }
-
-/*
- * The flow cache: who owns a flow in a slot that is not steady. Buckets of eight entries, one cache line;
- * each entry is one aligned word, so that it is read and replaced at once, and a full bucket forgets what was seen
- * longest ago. Empty: 0.
- *   bits 0-31   tag     of the flow (shunt_flow_tag; never 0)
- *   bits 32-47  member  number in its service
- *   bits 48-63  seen    jiffies / 256, for comparing ages
- */
-#define SHUNT_FLOW_WAYS 8
-#define SHUNT_FLOW_BUCKETS 32768 /* a power of two */
+/* Slots and the entries of the flow cache: slot.h. A bucket of entries is one cache line. */
 struct shunt_flow_bucket {
 	__u64 ways[SHUNT_FLOW_WAYS];
 };
 _Static_assert(sizeof(struct shunt_flow_bucket) == 64, "abi");
-static inline __u64 shunt_flow_entry(__u32 tag, __u16 member, __u16 seen)
-{
-	return (__u64)seen << 48 | (__u64)member << 32 | tag;
-}
-static inline __u16 shunt_flow_member(__u64 entry) { return entry >> 32; }
-static inline __u16 shunt_flow_seen(__u64 entry) { return entry >> 48; }
+
+/* Of a service, since it was made. */
+struct shunt_flow_counter {
+	__u64 noted; /* flows that got an entry */
+	__u64 evicted; /* flows that were open and lost theirs to another: the region is too small */
+};
 
 /* One backend of one service; its index counts its packets in `member_counters`. */
 struct shunt_member {
@@ -211,6 +194,7 @@ struct shunt_settings {
 };
 #define SHUNT_FEATURE_ANY_PORT (1u << 0) /* some service listens on every port */
 #define SHUNT_FEATURE_THEN_EDGE (1u << 1) /* backend program: what is no tunnel packet of ours goes on to the edge program */
+#define SHUNT_FEATURE_COARSE_CLOCK (1u << 3) /* bpf_ktime_get_coarse_ns is there (kernel 5.11) */
 #define SHUNT_FEATURE_FRAGS (1u << 2) /* packets may be longer than their first buffer (jumbo frames; kernel 5.18) */
 
 /* ---- counters ---- */

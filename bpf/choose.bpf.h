@@ -23,46 +23,47 @@ static __always_inline struct shunt_backend *slot_backend(__u64 table, __u16 num
 	return bpf_map_lookup_elem(&backends, &backend);
 }
 
-/* The backend behind a number in a slot if it may be chosen, or NULL. */
-static __always_inline struct shunt_backend *up_backend(__u64 table, __u16 number, struct shunt_trace *t)
+/* The backend behind a number in a slot if it has these flags, or NULL. */
+static __always_inline struct shunt_backend *backend_with(__u32 flags, __u64 table, __u16 number, struct shunt_trace *t)
 {
 	struct shunt_backend *b = slot_backend(table, number, t);
 
-	return b && READ_ONCE(b->flags) & SHUNT_BACKEND_UP ? b : NULL;
+	return b && (READ_ONCE(b->flags) & flags) == flags ? b : NULL;
+}
+#define READY (SHUNT_BACKEND_UP | SHUNT_BACKEND_NEXTHOP)
+
+/* Nobody is ready: who is up and lacks no more than a next hop, or NULL. */
+static __always_inline struct shunt_backend *unreachable(__u64 table, __u64 word, struct shunt_trace *t)
+{
+	struct shunt_backend *b = backend_with(SHUNT_BACKEND_UP, table, shunt_slot_current(word), t);
+
+	return b ? b : backend_with(SHUNT_BACKEND_UP, table, shunt_slot_runner_up(word), t);
 }
 
-static __always_inline bool is_syn(struct xdp_md *ctx, const struct packet *p)
+/* What the packet is to the flow cache. */
+static __always_inline __u32 packet_in_flow(struct xdp_md *ctx, const struct packet *p)
 {
 	const struct tcphdr *tcp = p->transport;
+	__u32 what = asked_trace(ctx) ? CACHE_PEEK : 0;
 
-	return (void *)(tcp + 1) <= packet_end(ctx) && tcp->syn && !tcp->ack;
+	if (p->proto == IPPROTO_UDP)
+		return what | CACHE_UDP;
+	if (p->proto != IPPROTO_TCP)
+		return CACHE_PEEK; /* an ICMP error about the flow */
+	if ((void *)(tcp + 1) > packet_end(ctx))
+		return what;
+	if (tcp->syn && !tcp->ack)
+		return what | CACHE_FIRST;
+	return tcp->fin || tcp->rst ? what | CACHE_LAST : what;
 }
 
 /*
- * The owner of a flow in a slot in transition. A first packet goes to current; any other follows what was noted, else
- * it is older than the transition and belongs to the anchor. Both are noted, so that a flow stays where it was seen.
- * UDP has no first packet: it goes to current.
- */
-static __always_inline __u16 owner_in_transition(struct xdp_md *ctx, const struct packet *p, __u8 proto, __u64 hash,
-						 __u32 epoch, __u64 word, struct shunt_trace *t)
-{
-	bool first = p->proto == IPPROTO_TCP && is_syn(ctx, p);
-	__u32 what = first ? 0 : CACHE_LOOK;
-
-	t->flags |= SHUNT_TRACE_TRANSITION;
-	if (proto != IPPROTO_TCP)
-		return shunt_slot_current(word);
-	if (p->proto == IPPROTO_TCP && !asked_trace(ctx))
-		what |= CACHE_NOTE;
-	return cache_owner(hash, epoch, first ? shunt_slot_current(word) : shunt_slot_anchor(word), what);
-}
-
-/*
- * The owner of the flow's slot or, while that is not up, the slot's current owner or its runner-up. proto: the flow's;
- * the packet may be an ICMP error about it. NULL: the service has no backend for this flow.
+ * The owner of the flow's slot or, while that is not up or cannot be reached, the slot's current owner or its runner-up. The
+ * packet may be an ICMP error about the flow. NULL: the service has no backend for this flow; one without a next hop:
+ * there is no other.
  */
 static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const struct packet *p, __u32 service,
-						    __u8 proto, __u64 hash, struct shunt_trace *t)
+						    __u64 hash, struct shunt_trace *t)
 {
 	struct shunt_service *s = bpf_map_lookup_elem(&services, &service);
 	struct shunt_backend *b;
@@ -81,18 +82,21 @@ static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const st
 		return NULL;
 	word = READ_ONCE(*slot);
 	owner = shunt_slot_current(word);
-	if (unlikely(!shunt_slot_steady(word)))
-		owner = owner_in_transition(ctx, p, proto, hash, READ_ONCE(s->epoch), word, t);
-	b = up_backend(table, owner, t);
+	if (unlikely(!shunt_slot_steady(word))) {
+		t->flags |= SHUNT_TRACE_TRANSITION;
+		owner = cache_owner(hash, READ_ONCE(s->flows), word, packet_in_flow(ctx, p), service);
+	}
+	b = backend_with(READY, table, owner, t);
 	if (likely(b))
 		return b;
 	if (owner != shunt_slot_current(word))
-		b = up_backend(table, shunt_slot_current(word), t);
+		b = backend_with(READY, table, shunt_slot_current(word), t);
 	if (b)
 		return b;
-	b = up_backend(table, shunt_slot_runner_up(word), t);
-	if (b)
-		t->flags |= SHUNT_TRACE_FAILED_OVER;
+	b = backend_with(READY, table, shunt_slot_runner_up(word), t);
+	if (!b)
+		return unreachable(table, word, t);
+	t->flags |= SHUNT_TRACE_FAILED_OVER;
 	return b;
 }
 

@@ -70,7 +70,7 @@ static __always_inline int refuse(struct xdp_md *ctx, const struct packet *p, co
 static __always_inline int balance(struct xdp_md *ctx, const struct packet *p, const struct flow *f, __u64 hash,
 				   __u32 service, struct shunt_trace *t)
 {
-	struct shunt_backend *b = choose(ctx, p, service, f->proto, hash, t);
+	struct shunt_backend *b = choose(ctx, p, service, hash, t);
 	enum shunt_reason reason = SHUNT_REASON_NONE;
 	struct icmp_error e;
 	__u32 flags, room;

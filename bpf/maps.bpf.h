@@ -61,8 +61,16 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct shunt_flow_bucket);
-	__uint(max_entries, SHUNT_FLOW_BUCKETS);
+	__uint(max_entries, 1 << 17);
 } flows SEC(".maps");
+
+/* as many entries as `services` */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct shunt_flow_counter);
+	__uint(max_entries, 4096);
+} flow_counters SEC(".maps");
 
 /* as many entries as `members` */
 struct {

@@ -5,12 +5,14 @@
 # Speaks TAP.
 #
 #   shuntd -> api -> reconcile -> {config, discovery, health, datapath} -> model -> base        cli -> base
+#
+# bpf is the contract, bpf/abi.h and what it includes, which is nothing but types and arithmetic.
 
 cd "$(dirname "$0")/.." || exit 1
 
 declare -A may=(
 	[base]="base"
-	[model]="model base"
+	[model]="model base bpf"
 	[config]="config model base"
 	[discovery]="discovery model base"
 	[health]="health model base"

@@ -80,6 +80,8 @@ static void size_maps(struct bpf_object *o, const struct fixture_sizes *sizes)
 	size_map(o, "members", sizes->members);
 	size_map(o, "member_counters", sizes->members);
 	size_map(o, "backends", sizes->backends);
+	size_map(o, "flows", sizes->services << FIXTURE_LOG2_BUCKETS);
+	size_map(o, "flow_counters", sizes->services);
 	size_map(o, "drops", 64);
 }
 
@@ -209,6 +211,7 @@ void listen_add(struct fixture *f, const char *address, uint16_t port, uint8_t p
 void service_set(struct fixture *f, uint32_t service, uint32_t first_slot, uint32_t log2_slots, uint32_t first_member)
 {
 	struct shunt_service s = { .table = shunt_table(first_slot, log2_slots, first_member),
+				   .flows = shunt_flows(service << FIXTURE_LOG2_BUCKETS, FIXTURE_LOG2_BUCKETS),
 				   .flags = SHUNT_SERVICE_USED };
 
 	map_set(f, "services", &service, &s);

@@ -28,6 +28,7 @@
 #define FIXTURE_BACKENDS 64
 #define FIXTURE_SERVICES 16
 #define FIXTURE_SLOTS 2048
+#define FIXTURE_LOG2_BUCKETS 12 /* of each service in the flow cache */
 #define META_MAX 252
 
 enum program { EDGE, BACKEND };

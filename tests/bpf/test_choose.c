@@ -171,8 +171,8 @@ static void the_runner_up_needs_a_next_hop_too(void **state)
 	expect_dropped(f, &in, SHUNT_REASON_NO_NEXTHOP);
 }
 
-/* A backend that is up but has no next hop keeps its flows: a missing neighbour comes back in a moment. */
-static void a_missing_next_hop_does_not_fail_over(void **state)
+/* A backend that is up but cannot be reached is no better than one that is down, if there is another. */
+static void a_missing_next_hop_fails_over(void **state)
 {
 	struct fixture *f = *state;
 
@@ -180,6 +180,11 @@ static void a_missing_next_hop_does_not_fail_over(void **state)
 	all_slots(f, 1, 2);
 	flags_set(f, 21, SHUNT_BACKEND_USED | SHUNT_BACKEND_UP);
 	flow_packet(&in, &tcp4, NULL);
+	expect_balanced(f, &in, &tcp4, 22, WORLD_TCP_MEMBER + 2);
+	all_slots(f, 1, SHUNT_NONE);
+	expect_dropped(f, &in, SHUNT_REASON_NO_NEXTHOP);
+	all_slots(f, 1, 2);
+	flags_set(f, 22, DOWN);
 	expect_dropped(f, &in, SHUNT_REASON_NO_NEXTHOP);
 }
 
@@ -291,7 +296,7 @@ int main(void)
 		world_test(an_unused_backend_is_not_up),
 		world_test(without_a_runner_up_that_is_up_the_packet_is_dropped),
 		world_test(the_runner_up_needs_a_next_hop_too),
-		world_test(a_missing_next_hop_does_not_fail_over),
+		world_test(a_missing_next_hop_fails_over),
 		world_test(the_previous_owner_of_a_slot_is_never_chosen),
 		world_test(numbers_beyond_the_maps_drop),
 		world_test(a_drained_service_is_dropped_while_others_go_on),

@@ -213,7 +213,8 @@ static int setup(void **state)
 	make_take("dpt3");
 	x->c.interfaces = x->interfaces;
 	x->c.pins = (char *)PINS;
-	x->c.limits = (struct limits){ .services = 16, .listeners = 32, .members = 2000, .backends = 64, .slots = 4096 };
+	x->c.limits = (struct limits){ .services = 16, .listeners = 32, .members = 2000, .backends = 64, .slots = 4096,
+				      .flows = 4096 };
 	x->c.edge.icmp_rate = 100;
 	assert_int_equal(prefix_parse("10.0.0.0/8", &x->c.edge.source4), 0);
 	assert_int_equal(prefix_parse("2001:db8:5::/64", &x->c.edge.source6), 0);
@@ -1216,7 +1217,7 @@ static void serve(struct world *x, const char *listen, const char *backend)
 {
 	struct shunt_backend *b = &dp_backends(x->dp)[5];
 
-	dp_services(x->dp)[1] = (struct shunt_service){ shunt_table(64, 6, 100), SHUNT_SERVICE_USED, 0 };
+	dp_services(x->dp)[1] = (struct shunt_service){ .table = shunt_table(64, 6, 100), .flags = SHUNT_SERVICE_USED };
 	for (int i = 0; i < 64; i++)
 		dp_store(&dp_slots(x->dp)[64 + i], shunt_slot(0, 0, SHUNT_NONE, SHUNT_NONE));
 	dp_members(x->dp)[100].backend = 5;

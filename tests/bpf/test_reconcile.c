@@ -465,17 +465,23 @@ static unsigned backend_of(uint16_t port, unsigned flags)
 	return opts.data_size_out > in.len ? out[14 + 19] : 0;
 }
 
-/* The balancer runs on v0, and no service is young. */
-static void begin_transitions(const char *services)
+/* The balancer runs on v0. */
+static void configure_edge(void)
 {
 	_cleanup_(config_freep) struct config *c = parse("interfaces: [{ name: v0, role: edge }]\nservices: []\n");
 
+	assert_int_equal(dp_configure(w.dp, c, false), 0);
+}
+
+/* ... and no service is young. */
+static void begin_transitions(const char *services)
+{
 	apply("services: []\n");
 	apply(services);
 	close_world();
 	open_world();
 	apply(services);
-	assert_int_equal(dp_configure(w.dp, c, false), 0);
+	configure_edge();
 }
 
 #define PORTS 400
@@ -509,6 +515,142 @@ static void no_flow_of_a_transition_stays_with_a_backend_that_is_taken_away(void
 				assert_int_equal(now, began[i]); /* what another has, it keeps */
 		}
 	}
+	apply("services: []\n");
+}
+
+/* ---- phases of a transition ---- */
+
+/* A service whose flows are over when they have been quiet for a few seconds. */
+#define SHORT(options, backends) \
+	"services:\n  - { name: web, listen: '192.0.2.10:80/tcp', health: none, backends: [" backends "],\n" \
+	"      flow-timeout: { tcp: 1s, udp: 1s, closing: 1s }, " options " }\n"
+
+static uint32_t observing(const char *name)
+{
+	struct reconcile_service s = service(name);
+	const __u64 *slots = dp_slots(w.dp) + shunt_table_first_slot(dp_services(w.dp)[s.id].table);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < s.n_slots; i++)
+		n += shunt_slot_observing(slots[i]);
+	reconcile_service_clear(&s);
+	return n;
+}
+
+static uint32_t moving(const char *name)
+{
+	struct reconcile_service s = service(name);
+	uint32_t n = s.moving;
+
+	reconcile_service_clear(&s);
+	return n;
+}
+
+static uint32_t room_for_flows(const char *name)
+{
+	struct reconcile_service s = service(name);
+	uint32_t n = s.max_flows;
+
+	reconcile_service_clear(&s);
+	return n;
+}
+
+static void wait_until_zero(uint32_t (*count)(const char *name), unsigned seconds)
+{
+	for (unsigned i = 0; i < seconds * 33 && count("web"); i++)
+		settle();
+	assert_int_equal(count("web"), 0);
+}
+
+/* Every second flow is seen while its slot is observed: only those stay, for as long as they are not quiet. */
+static void who_was_noted_stays_beyond_the_transition_and_until_it_is_quiet(void **state)
+{
+	unsigned before[PORTS], moved = 0;
+
+	(void)state;
+	begin_transitions(SHORT("transition: 1s", B(2) "," B(3)));
+	assert_int_equal(room_for_flows("web"), 0);
+	for (int i = 0; i < PORTS; i++)
+		before[i] = backend_of(1000 + i, TCP_ACK);
+	apply(SHORT("transition: 1s", B(2) "," B(3) "," B(4) "," B(5)));
+	assert_true(observing("web") > 0);
+	assert_int_equal(room_for_flows("web"), 65536);
+	do {
+		for (int i = 0; i < PORTS; i += 2)
+			assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+		settle();
+	} while (observing("web"));
+	assert_true(moving("web") > 0);
+	for (int i = 0; i < PORTS; i += 2)
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+	for (int i = 1; i < PORTS; i += 2)
+		moved += backend_of(1000 + i, TCP_ACK) != before[i];
+	assert_in_range(moved, PORTS / 8, PORTS * 3 / 8); /* half of the slots have a new owner */
+	wait_until_zero(moving, 20);
+	wait_until_zero(room_for_flows, 2);
+	apply("services: []\n");
+}
+
+static void a_drain_has_a_deadline_and_who_is_left_is_counted(void **state)
+{
+	unsigned before[PORTS], left = 0;
+	struct reconcile_service s;
+
+	(void)state;
+	begin_transitions(SHORT("transition: 60s, drain: 2s", B(2) "," B(3) "," B(4)));
+	for (int i = 0; i < PORTS; i++)
+		before[i] = backend_of(1000 + i, TCP_ACK);
+	apply(SHORT("transition: 60s, drain: 2s", DRAINING(2) "," B(3) "," B(4)));
+	for (int i = 0; i < PORTS; i++) {
+		left += before[i] == 2;
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+		assert_int_not_equal(backend_of(5000 + i, TCP_SYN), 2);
+	}
+	wait_until_zero(observing, 6); /* the deadline comes before the end of the transition */
+	for (int i = 0; i < PORTS; i++) {
+		unsigned now = backend_of(1000 + i, TCP_ACK);
+
+		assert_int_not_equal(now, 2);
+		if (before[i] != 2)
+			assert_int_equal(now, before[i]);
+	}
+	s = service("web");
+	assert_int_equal(s.let_go, left);
+	reconcile_service_clear(&s);
+	apply("services: []\n");
+}
+
+static void the_next_daemon_finishes_what_the_one_before_began(void **state)
+{
+	const char *text = SHORT("transition: 1s", B(2) "," B(3) "," B(4) "," B(5));
+	unsigned before[PORTS];
+
+	(void)state;
+	begin_transitions(SHORT("transition: 1s", B(2) "," B(3)));
+	for (int i = 0; i < PORTS; i++)
+		before[i] = backend_of(1000 + i, TCP_ACK);
+	apply(text);
+	for (int i = 0; i < PORTS; i++)
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+	close_world();
+	open_world();
+	apply(text);
+	configure_edge();
+	for (int i = 0; i < PORTS; i++)
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+	assert_int_equal(room_for_flows("web"), 65536);
+	wait_until_zero(moving, 20);
+	wait_until_zero(room_for_flows, 2);
+	apply("services: []\n");
+}
+
+static void without_a_transition_flows_move_at_once(void **state)
+{
+	(void)state;
+	begin_transitions(SHORT("transition: 0s", B(2) "," B(3)));
+	apply(SHORT("transition: 0s", B(2) "," B(3) "," B(4) "," B(5)));
+	assert_int_equal(moving("web"), 0);
+	assert_int_equal(room_for_flows("web"), 0);
 	apply("services: []\n");
 }
 
@@ -587,15 +729,6 @@ static enum state state_of(const char *name, const char *address)
 			found = s.backends[i].state;
 	reconcile_service_clear(&s);
 	return found;
-}
-
-static uint32_t moving(const char *name)
-{
-	struct reconcile_service s = service(name);
-	uint32_t n = s.moving;
-
-	reconcile_service_clear(&s);
-	return n;
 }
 
 /* Within five seconds, and what follows from it; the interval of the checks below is a minute. */
@@ -929,6 +1062,10 @@ int main(void)
 		cmocka_unit_test(listeners_of_before_and_after_must_fit_side_by_side),
 		cmocka_unit_test(what_the_kernel_refuses_leaves_the_configuration_of_before),
 		cmocka_unit_test(no_flow_of_a_transition_stays_with_a_backend_that_is_taken_away),
+		cmocka_unit_test(who_was_noted_stays_beyond_the_transition_and_until_it_is_quiet),
+		cmocka_unit_test(a_drain_has_a_deadline_and_who_is_left_is_counted),
+		cmocka_unit_test(the_next_daemon_finishes_what_the_one_before_began),
+		cmocka_unit_test(without_a_transition_flows_move_at_once),
 		cmocka_unit_test(what_was_counted_before_a_death_stays_the_services_and_is_no_others),
 		cmocka_unit_test_setup(who_was_never_checked_gets_nothing_while_another_is_proven, far_begin),
 		cmocka_unit_test_teardown(verdicts_of_a_service_that_starts_move_nothing_but_what_fails, far_end),

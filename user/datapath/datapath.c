@@ -181,6 +181,11 @@ struct shunt_backend *dp_backends(struct datapath *dp)
 	return dp->mapped[MAP_BACKENDS];
 }
 
+struct shunt_flow_bucket *dp_flows(struct datapath *dp)
+{
+	return dp->mapped[MAP_FLOWS];
+}
+
 int dp_service_info_set(struct datapath *dp, uint32_t service, const struct shunt_service_info *info)
 {
 	return bpf_map_update_elem(dp->maps[MAP_SERVICE_INFO], &service, info, BPF_ANY) ? -errno : 0;

@@ -63,6 +63,7 @@ struct shunt_service *dp_services(struct datapath *dp);
 __u64 *dp_slots(struct datapath *dp);
 struct shunt_member *dp_members(struct datapath *dp);
 struct shunt_backend *dp_backends(struct datapath *dp);
+struct shunt_flow_bucket *dp_flows(struct datapath *dp); /* [limits.flows / SHUNT_FLOW_WAYS] */
 static inline void dp_store(__u64 *word, __u64 value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 
 /* listeners, and with them the filter and the address marks */

@@ -29,6 +29,7 @@ static inline bool is_shortage(int err)
 	X(MEMBERS, members) \
 	X(BACKENDS, backends) \
 	X(FLOWS, flows) \
+	X(FLOW_COUNTERS, flow_counters) \
 	X(MEMBER_COUNTERS, member_counters) \
 	X(VERDICTS, verdicts) \
 	X(DROPS, drops) \
@@ -63,7 +64,7 @@ struct program {
 /* ---- what the kernel can ---- */
 
 struct features {
-	bool xdp_link, xdp_frags, test_run_metadata, percpu_batch;
+	bool xdp_link, xdp_frags, test_run_metadata, percpu_batch, coarse_clock;
 };
 
 /* ---- interfaces ---- */
@@ -107,7 +108,7 @@ struct datapath {
 	size_t mapped_size[N_MAPS];
 
 	struct features has;
-	const char *lacks[5];
+	const char *lacks[6];
 
 	struct program programs[N_VARIANTS];
 

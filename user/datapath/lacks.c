@@ -6,6 +6,11 @@
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 
+static bool has_coarse_clock(void)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
+}
+
 /* A program that passes everything. */
 static int load_pass(uint32_t flags)
 {
@@ -69,6 +74,7 @@ void features_probe(struct datapath *dp)
 	has->xdp_frags = has_xdp_frags();
 	has->test_run_metadata = has_test_run_metadata();
 	has->percpu_batch = has_percpu_batch(dp->n_cpus);
+	has->coarse_clock = has_coarse_clock();
 	if (!has->xdp_frags)
 		dp->lacks[n++] = "XDP on packets of several buffers (Linux 5.18): an interface with an MTU above 3400 runs in "
 				 "generic mode, which is slower";
@@ -77,6 +83,9 @@ void features_probe(struct datapath *dp)
 	if (!has->percpu_batch)
 		dp->lacks[n++] = "batched reading of per-CPU arrays (Linux 5.13): reading counters takes a system call for "
 				 "each backend";
+	if (!has->coarse_clock)
+		dp->lacks[n++] = "a coarse clock for programs (Linux 5.11): packets of slots that change their owners cost 25 ns "
+				 "more";
 	if (!has_membarrier())
 		dp->lacks[n++] = "membarrier (off where CPUs run without ticks, nohz_full): taking services and backends out "
 				 "of use takes a little longer";

@@ -91,6 +91,8 @@ static void settings_fill(struct shunt_settings *s, const struct datapath *dp, c
 	settings_allow(s, c);
 	if (any_port)
 		s->features |= SHUNT_FEATURE_ANY_PORT;
+	if (dp->has.coarse_clock)
+		s->features |= SHUNT_FEATURE_COARSE_CLOCK;
 	if (needs_frags(dp, c))
 		s->features |= SHUNT_FEATURE_FRAGS;
 }

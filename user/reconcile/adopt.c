@@ -126,6 +126,8 @@ static int adopt_service(struct reconcile *r, uint32_t id)
 		return -ENOMEM;
 	err = adopt_places(r, l);
 	adopt_slots(r, l);
+	if (!err)
+		err = keep_adopt(l, r);
 	return err ? err : adopt_counts(r, l, &info);
 }
 

@@ -22,6 +22,8 @@ static int make_spaces(struct reconcile *r)
 		err = space_init(&r->members, max->members);
 	if (!err)
 		err = space_init(&r->slot_units, max->slots / SLOT_UNIT);
+	if (!err)
+		err = space_init(&r->flow_units, max->flows / SHUNT_FLOW_WAYS / FLOW_UNIT);
 	r->by_id = calloc(max->services, sizeof(*r->by_id));
 	r->node_by_id = calloc(max->backends, sizeof(*r->node_by_id));
 	r->services = calloc(max->services, sizeof(*r->services));
@@ -40,7 +42,7 @@ int reconcile_new(struct event_base *base, struct datapath *dp, struct health *h
 				  .limits = dp_limits(dp) };
 	r->dirty_tail = &r->dirty;
 	r->work = event_new(base, -1, 0, live_work, r);
-	r->settle = event_new(base, -1, EV_PERSIST, live_settle, r);
+	r->settle = event_new(base, -1, EV_PERSIST, keep_tick, r);
 	r->config = config_new();
 	err = r->work && r->config && r->settle && !event_add(r->settle, &(struct timeval){ .tv_sec = 1 }) ? make_spaces(r) : -ENOMEM;
 	if (!err)
@@ -70,6 +72,7 @@ void reconcile_free(struct reconcile *r)
 	space_free(&r->backend_ids);
 	space_free(&r->members);
 	space_free(&r->slot_units);
+	space_free(&r->flow_units);
 	free(r->services);
 	free(r->by_id);
 	free(r->node_by_id);
@@ -318,6 +321,7 @@ static void forget_removed(struct reconcile *r, struct reconcile_change *ch)
 		struct live *l = ch->gone[i];
 
 		dp_store(&dp_services(r->dp)[l->id].table, 0);
+		keep_forget(l, r);
 		dp_service_info_set(r->dp, l->id, &empty);
 		space_release(&r->service_ids, l->id, 1);
 		live_free(l);

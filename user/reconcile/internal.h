@@ -40,6 +40,8 @@ struct place {
 	uint32_t weight;
 	enum admin admin;
 	bool leaving; /* by the plan that is carried out: its flows end */
+	bool let_go; /* its drain is over: it keeps no flow */
+	uint64_t drained_ms; /* CLOCK_MONOTONIC at which its drain began */
 	bool waits; /* came while others were proven: as long as one of them is, it gets no flow before a verdict */
 	struct shunt_counter carried; /* counted at places that the region had before */
 };
@@ -58,8 +60,12 @@ struct live {
 	bool dirty;
 	struct live *next_dirty;
 	uint64_t born_ms; /* CLOCK_MONOTONIC; 0: adopted */
-	uint32_t moving; /* slots in transition: current and anchor differ */
-	uint64_t settles_ms; /* CLOCK_MONOTONIC at which the transition is over */
+	uint32_t moving; /* slots that are not steady */
+	uint32_t *since; /* [n_since] when each slot's owner changed last, seconds of CLOCK_MONOTONIC; NULL: nothing moves */
+	uint32_t n_since;
+	uint32_t first_bucket, log2_buckets; /* its region of the flow cache; log2 0: none */
+	uint32_t noted; /* flows in it, at the last look */
+	uint64_t let_go; /* live flows whose backend was taken from them */
 	bool digest_valid; /* of the two below */
 	uint64_t fingerprint;
 	uint32_t *owned; /* [n_places] slots */
@@ -83,7 +89,8 @@ struct reconcile {
 	void *nodes; /* tsearch tree by endpoint and forwarding; twins are chained */
 	struct applied_listen *listens; /* sorted */
 	size_t n_listens;
-	struct space service_ids, backend_ids, members, slot_units; /* slot_units: of SLOT_UNIT slots */
+	struct space service_ids, backend_ids, members;
+	struct space slot_units, flow_units; /* of SLOT_UNIT slots, and of FLOW_UNIT buckets */
 	struct live *dirty, **dirty_tail;
 	struct event *work, *settle;
 	struct reconcile_stats stats;
@@ -91,7 +98,7 @@ struct reconcile {
 };
 
 #define SLOT_UNIT 64
-#define TRANSITION_MS 300000 /* how long flows that are older than a change stay where they were */
+#define FLOW_UNIT 64
 #define YOUNG_MS 2000 /* how long a new service settles: its next hops come one by one, and no flow is older than it */
 
 /* ---- node.c ---- */
@@ -127,10 +134,20 @@ unsigned live_follow(struct live *l, unsigned most);
  * whose old owner lives is in transition from then on: anchor stays.
  */
 void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot);
-void live_settle(evutil_socket_t fd, short what, void *arg); /* ends the transitions whose time is over */
+void live_shut(struct live *l, struct reconcile *r, uint32_t place, bool shut);
 void live_digest(struct live *l);
 struct live *live_find(const struct reconcile *r, const char *name);
 int live_compare(const void *a, const void *b); /* of two struct live *, by name */
+
+/* ---- keep.c ---- */
+
+/* Before slots move: a region and the times of n_slots. False: there is no room, flows cannot be kept. */
+bool keep_begin(struct live *l, struct reconcile *r, uint32_t n_slots);
+void keep_forget(struct live *l, struct reconcile *r); /* no program uses it any more */
+int keep_adopt(struct live *l, struct reconcile *r); /* the region that the daemon before gave it */
+bool *keep_members(const struct live *l); /* [n_places] who may keep the flows that it has; NULL: out of memory */
+void keep_purge(struct live *l, struct reconcile *r); /* takes out what is noted for others */
+void keep_tick(evutil_socket_t fd, short what, void *arg); /* each second */
 
 /* ---- adopt.c ---- */
 int adopt(struct reconcile *r);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clean.h"
+#include "model/transition.h"
 #include "reconcile/internal.h"
 
 int live_compare(const void *a, const void *b)
@@ -47,6 +49,7 @@ void live_free(struct live *l)
 	table_free(l->table);
 	free(l->places);
 	free(l->owned);
+	free(l->since);
 	free(l);
 }
 
@@ -64,12 +67,12 @@ void live_mark_dirty(struct live *l, struct reconcile *r)
 
 /* ---- slots ---- */
 
-/* May a flow that is older than the change stay with this place? */
-static bool keeps_flows(const struct live *l, uint16_t place)
+uint64_t live_now_ms(void)
 {
-	const struct place *p = &l->places[place];
+	struct timespec t;
 
-	return place < l->n_places && p->node && node_usable(p->node) && p->admin != ADMIN_DISABLED && !p->leaving;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
 }
 
 static __u64 steady_word(const struct live *l, uint32_t slot)
@@ -79,85 +82,60 @@ static __u64 steady_word(const struct live *l, uint32_t slot)
 	return shunt_slot(current, current, SHUNT_NONE, l->table->runner_up[slot]);
 }
 
-/*
- * The slot as it follows what it was. The anchor stays for as long as it lives; and a slot in transition stays in
- * transition even if current comes back to the anchor, for new flows were noted elsewhere in between.
- */
-static __u64 next_word(const struct live *l, uint32_t slot, __u64 was)
+/* What slot i was; a table of another size finds the old owner of a slot where the packet's mask found it. */
+static __u64 word_before(const struct live *l, const __u64 *old, uint32_t i)
 {
-	uint16_t current = l->table->current[slot], anchor = shunt_slot_anchor(was), previous = SHUNT_NONE;
-
-	if (!shunt_slot_steady(was))
-		previous = shunt_slot_current(was) == current ? shunt_slot_previous(was) : shunt_slot_current(was);
-	if (previous == current || !keeps_flows(l, previous))
-		previous = SHUNT_NONE;
-	if (!keeps_flows(l, anchor))
-		anchor = current;
-	return shunt_slot(current, anchor, previous, l->table->runner_up[slot]);
+	if (!l->n_slots)
+		return shunt_slot(SHUNT_NONE, SHUNT_NONE, SHUNT_NONE, SHUNT_NONE);
+	return old[i & (l->n_slots - 1)];
 }
 
-uint64_t live_now_ms(void)
+static __u64 next_word(const struct live *l, uint32_t i, __u64 was, const bool *keeps)
 {
-	struct timespec t;
+	return transition_follow(was, l->table->current[i], l->table->runner_up[i], keeps, l->n_places);
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+/* Does any slot leave flows with an owner of before? */
+static bool something_stays(const struct live *l, const __u64 *old, const bool *keeps)
+{
+	for (uint32_t i = 0; i < l->table->n_slots; i++)
+		if (!shunt_slot_steady(next_word(l, i, word_before(l, old, i), keeps)))
+			return true;
+	return false;
 }
 
 /*
- * Stores only what differs: the lines of slots that nothing happened to stay in the caches of the other CPUs. A table
- * of another size finds the old owner of a slot where the packet's mask found it.
+ * Stores only what differs: the lines of slots that nothing happened to stay in the caches of the other CPUs.
  */
 void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot)
 {
 	const __u64 *old = dp_slots(r->dp) + l->first_slot;
 	__u64 *slots = dp_slots(r->dp) + first_slot;
 	bool young = l->born_ms && live_now_ms() - l->born_ms < YOUNG_MS;
-	uint32_t begun = 0, mask = l->n_slots - 1;
+	_cleanup_free_ bool *keeps = young || !l->conf->tracking.transition_ms ? NULL : keep_members(l);
+	bool stay = keeps && something_stays(l, old, keeps) && keep_begin(l, r, l->table->n_slots);
+	uint32_t now = live_now_ms() / 1000;
 
-	if (!l->moving)
-		__atomic_add_fetch(&dp_services(r->dp)[l->id].epoch, 1, __ATOMIC_RELEASE);
 	l->moving = 0;
 	for (uint32_t i = 0; i < l->table->n_slots; i++) {
-		__u64 was = l->n_slots ? old[i & mask] : shunt_slot(SHUNT_NONE, SHUNT_NONE, SHUNT_NONE, SHUNT_NONE);
-		__u64 word = young ? steady_word(l, i) : next_word(l, i, was);
+		__u64 was = word_before(l, old, i), word = stay ? next_word(l, i, was, keeps) : steady_word(l, i);
 
-		if (!shunt_slot_steady(word)) {
-			l->moving++;
-			begun += shunt_slot_current(was) != shunt_slot_current(word);
-		}
+		if (stay && shunt_slot_current(was) != shunt_slot_current(word))
+			l->since[i] = now;
+		l->moving += !shunt_slot_steady(word);
 		if (slots[i] != word)
 			dp_store(&slots[i], word);
 	}
-	if (begun || (l->moving && !l->settles_ms))
-		l->settles_ms = live_now_ms() + TRANSITION_MS;
 	l->digest_valid = false;
 }
 
-static void settle_slots(struct live *l, struct reconcile *r)
+/* No flow goes to the member any more, not even one that is noted for it; or it may again. */
+void live_shut(struct live *l, struct reconcile *r, uint32_t place, bool shut)
 {
-	__u64 *slots = dp_slots(r->dp) + l->first_slot;
+	struct shunt_member *m = &dp_members(r->dp)[l->first_member + place];
+	uint32_t backend = (m->backend & ~SHUNT_MEMBER_SHUT) | (shut ? SHUNT_MEMBER_SHUT : 0);
 
-	for (uint32_t i = 0; i < l->n_slots; i++) {
-		__u64 word = steady_word(l, i);
-
-		if (slots[i] != word)
-			dp_store(&slots[i], word);
-	}
-	l->moving = 0;
-	l->settles_ms = 0;
-}
-
-void live_settle(evutil_socket_t fd, short what, void *arg)
-{
-	struct reconcile *r = arg;
-	uint64_t now = live_now_ms();
-
-	(void)fd;
-	(void)what;
-	for (size_t i = 0; i < r->n_services; i++)
-		if (r->services[i]->moving && r->services[i]->settles_ms <= now)
-			settle_slots(r->services[i], r);
+	__atomic_store_n(&m->backend, backend, __ATOMIC_RELEASE);
 }
 
 /* ---- who is alive ---- */
@@ -193,8 +171,10 @@ void live_work(evutil_socket_t fd, short what, void *arg)
 		return;
 	live_unmark(l, r);
 	changed = live_follow(l, CHANGES_AT_ONCE);
-	if (changed)
+	if (changed) {
 		live_write_slots(l, r, l->first_slot);
+		keep_purge(l, r);
+	}
 	if (changed == CHANGES_AT_ONCE)
 		live_mark_dirty(l, r);
 	if (r->dirty)

@@ -335,6 +335,9 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 	at->node = TAKE_PTR(p->node[i]);
 	at->at = b->at;
 	at->weight = b->weight;
+	if (b->admin != at->admin || !at->drained_ms)
+		at->drained_ms = live_now_ms();
+	at->let_go = false;
 	at->admin = b->admin;
 }
 
@@ -441,6 +444,7 @@ int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
 		r->by_id[l->id] = l;
 		p->fresh = false;
 	}
+	keep_purge(l, r);
 	give_up_places(r, l, left);
 	return err;
 }
@@ -476,6 +480,21 @@ static void retire_counts(struct reconcile *r, const struct leftover *item)
 	write_info(r, l, l->first_member, l->n_places);
 }
 
+/* No slot leads there any more, but flows may be noted for it: they find nobody before what it led to is taken back. */
+static void shut_members(struct reconcile *r, const struct leftovers *left)
+{
+	bool shut = false;
+
+	for (size_t i = 0; i < left->n; i++) {
+		if (left->items[i].member == SHUNT_UNSET)
+			continue;
+		store_member(r, left->items[i].member, SHUNT_UNSET, 0);
+		shut = true;
+	}
+	if (shut)
+		dp_grace();
+}
+
 void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
 {
 	bool waits = false;
@@ -485,13 +504,12 @@ void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
 			 (left->items[i].node && !left->items[i].node->n_users);
 	if (waits)
 		dp_grace();
+	shut_members(r, left);
 	for (size_t i = 0; i < left->n; i++) {
 		struct leftover *item = &left->items[i];
 
-		if (item->member != SHUNT_UNSET) {
-			store_member(r, item->member, SHUNT_UNSET, 0); /* for flows that are noted for it */
+		if (item->member != SHUNT_UNSET)
 			retire_counts(r, item);
-		}
 		if (item->node)
 			node_put(item->node);
 		if (item->n_slots)

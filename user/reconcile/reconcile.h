@@ -53,7 +53,9 @@ struct reconcile_service {
 	const struct service *conf;
 	uint32_t id; /* index into `services` */
 	uint32_t n_slots;
-	uint32_t moving; /* slots in transition: older flows stay with the backend that they had */
+	uint32_t moving; /* slots that are not steady: older flows stay with the backend that they had */
+	uint32_t flows, max_flows; /* noted in its part of the flow cache, at the last look; 0 of 0: it has none */
+	uint64_t let_go; /* live flows that lost their backend to a deadline or to the operator */
 	uint64_t packets, bytes; /* of all its backends, those that are gone included */
 	uint64_t fingerprint; /* of the table: equal on balancers that agree */
 	size_t n_backends; /* in the order of conf->backends */
@@ -76,8 +78,9 @@ int reconcile_preview(const struct reconcile *r, const struct config *wanted, re
 
 struct reconcile_stats {
 	uint64_t applies, verdicts; /* configurations applied, changes of health */
+	uint64_t uncached; /* times that slots moved without a part of the flow cache, and older flows with them */
 	double last_apply_seconds, last_verdict_seconds; /* verdict_seconds: from the verdict to the store in the kernel */
-	uint32_t services, listeners, members, backends, slots; /* in use, of config.limits */
+	uint32_t services, listeners, members, backends, slots, flows; /* in use, of config.limits */
 };
 void reconcile_stats(const struct reconcile *r, struct reconcile_stats *out);
 

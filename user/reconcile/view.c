@@ -52,6 +52,9 @@ int reconcile_service(const struct reconcile *r, const char *name, struct reconc
 		return -ENOENT;
 	live_digest(l);
 	*out = (struct reconcile_service){ .conf = l->conf, .id = l->id, .n_slots = l->n_slots, .moving = l->moving,
+					   .flows = l->log2_buckets ? l->noted : 0,
+					   .max_flows = l->log2_buckets ? SHUNT_FLOW_WAYS << l->log2_buckets : 0,
+					   .let_go = l->let_go,
 					   .fingerprint = l->fingerprint, .packets = l->retired.packets,
 					   .bytes = l->retired.bytes };
 	counters = calloc(l->n_places + 1, sizeof(*counters));
@@ -96,6 +99,7 @@ void reconcile_stats(const struct reconcile *r, struct reconcile_stats *out)
 	out->members = r->members.used;
 	out->backends = r->backend_ids.used;
 	out->slots = r->slot_units.used * SLOT_UNIT;
+	out->flows = r->flow_units.used * FLOW_UNIT * SHUNT_FLOW_WAYS;
 	out->listeners = r->n_listens;
 }
 
