@@ -32,6 +32,7 @@ static const struct expected {
 	{ "edge.tcp6.established", { 1, 1000, 64000, 1000000 } },
 	{ "edge.udp4", { 1, 1000, 64000, 1000000 } },
 	{ "edge.tcp4.syn", { 1, 1000, 64000, 1000000 } },
+	{ "edge.tcp4.transition", { 1, 1000, 64000, 1000000 } },
 	{ "edge.pass", { 1, 1000, 64000, 1000000 } },
 	{ "table.build", { ANY } },
 	{ "table.flip", { ANY } },

@@ -151,7 +151,7 @@ static int fill_service(struct service *s, const char *name, const char *listen,
 
 struct service *world_service(struct config *c, const char *name, const char *listen, const char *first, uint32_t n)
 {
-	struct service s = {};
+	struct service s = service_default();
 	int err = fill_service(&s, name, listen, first, n);
 
 	if (!err)
