@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -386,6 +387,7 @@ static int run(const struct options *o)
 {
 	struct daemon d = { .context = { .config_path = o->config, .started_ms = realtime_ms(), .check = check_config,
 					 .apply = apply } };
+	char pins[PATH_MAX] = "";
 	int err;
 
 	if (config_load(o->config, say_log, NULL, &d.context.file))
@@ -405,7 +407,11 @@ static int run(const struct options *o)
 		event_base_dispatch(d.context.base);
 		sd_notify(0, "STOPPING=1");
 	}
+	if (err && d.context.dp && !d.context.adopted)
+		snprintf(pins, sizeof(pins), "%s", d.context.file->pins);
 	tear_down(&d);
+	if (pins[0]) /* it made them, and nothing was attached before: a start that fails leaves nothing */
+		dp_unload(pins);
 	curl_global_cleanup();
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }

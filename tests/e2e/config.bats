@@ -46,6 +46,34 @@ broken_files() {
 	[ "$(wc -l < "$LAB_DIR/good.yaml")" = "$(($(grep colour <<< "$output" | cut -d: -f2) - 1))" ]
 }
 
+@test "--unload with a file that was named and is broken unloads nothing" {
+	echo "services: 7" > "$LAB_DIR/bad.yaml"
+	run -1 "$BUILD/shuntd" --unload --config "$LAB_DIR/bad.yaml"
+	[[ $output == *"nothing was unloaded"* ]]
+	run -1 "$BUILD/shuntd" --unload --config "$LAB_DIR/missing.yaml"
+	[[ $output == *"nothing was unloaded"* ]]
+	[ "$(fetch http://192.0.2.10/)" = b1 ]
+}
+
+@test "a start that fails leaves no pins" {
+	sed "s|^pins:.*|pins: $(lab_pins balancer)-second|" "$LAB_DIR/good.yaml" > "$LAB_DIR/second.yaml"
+	run -1 nsenter --net="/run/netns/$LAB-balancer" "$BUILD/shuntd" --config "$LAB_DIR/second.yaml"
+	[ ! -e "$(lab_pins balancer)-second" ]
+	[ "$(fetch http://192.0.2.10/)" = b1 ]
+}
+
+@test "after an apply of another file, status names it until the next reload" {
+	cp "$LAB_DIR/good.yaml" "$LAB_DIR/other.yaml"
+	lab_shunt balancer apply "$LAB_DIR/other.yaml"
+	lab_shunt balancer status | grep -q "other.yaml"
+	kill -HUP "$(lab_daemon_pid balancer)"
+	lab_wait 3 eval '! lab_shunt balancer status | grep -q "other.yaml"'
+}
+
+@test "a host that only takes tunnels has no problem with services without backends" {
+	lab_shunt b1 -j status | jq -e '.problems == []'
+}
+
 @test "--check of each broken file is a sentence with its place" {
 	local file n=0
 	while read -r file; do

@@ -250,7 +250,8 @@ static int review(const struct datapath *dp, struct dp_interface *i, struct atta
 		}
 		if (keeps(i, a, wanted, peer))
 			return 0;
-		log_info("interface %s: mode changes from %s to %s", i->name, mode_names[i->mode], mode_names[wanted]);
+		log_info("interface %s: mode changes from %s to %s", i->name, mode_names[i->mode],
+			 wanted == XDP_MODE_AUTO ? "what works" : mode_names[wanted]);
 	}
 	detach(dp, i->name, a);
 	i->mode = XDP_MODE_AUTO;

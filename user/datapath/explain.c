@@ -140,10 +140,10 @@ static size_t build_frame(const struct dp_question *q, size_t ip_len, uint8_t *f
 
 /* ---- the run ---- */
 
-static bool can_be_asked(const struct dp_question *q, size_t len)
+static bool can_be_asked(const struct dp_question *q)
 {
 	return addr_is4(&q->src.addr) == addr_is4(&q->dst.addr) &&
-	       (q->proto == IPPROTO_TCP || q->proto == IPPROTO_UDP) && len >= shortest(q) && len <= IP_MAX;
+	       (q->proto == IPPROTO_TCP || q->proto == IPPROTO_UDP);
 }
 
 /* The interface that the question names, or the first with the edge role; NULL: none with a program. */
@@ -213,7 +213,9 @@ int dp_explain(struct datapath *dp, const struct dp_question *q, struct dp_answe
 		return -ENOMEM;
 	if (!dp->has.test_run_metadata)
 		return -EOPNOTSUPP;
-	if (!can_be_asked(q, ip_len))
+	if (ip_len < shortest(q) || ip_len > IP_MAX)
+		return err_r(-EINVAL, "explain: a packet of this kind has a length of %zu to %d bytes", shortest(q), IP_MAX);
+	if (!can_be_asked(q))
 		return -EINVAL;
 	dev = interface_for(dp, q->ifindex, &prog);
 	if (!dev)
