@@ -3,6 +3,7 @@
 # make            build into build/          make install DESTDIR=   make clean
 # sudo make deps  Debian packages            sudo make demo          the main job, on this machine
 # sudo make test  every test                 sudo make bench         how fast, into build/bench.json
+# make sim        connections kept while backends and balancers come and go, simulated
 # V=1 shows the commands.
 
 BUILD ?= build
@@ -31,12 +32,13 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
 BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tools/bench/*.c))
 BENCH_BPF := $(patsubst tools/bench/%.bpf.c,%,$(wildcard tools/bench/*.bpf.c))
+SIM_SRC := $(wildcard tools/sim/*.c user/model/*.c user/base/*.c)
 SKELETONS := $(PROGRAMS:%=$(BUILD)/%.skel.h)
 
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 
-.PHONY: all install clean deps demo test bench soak kernels vmlinux tests benches FORCE
+.PHONY: all install clean deps demo test bench sim soak kernels vmlinux tests benches FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -130,6 +132,19 @@ $(BUILD)/shunt-bench: $(BENCH_SRC:tools/bench/%.c=$(BUILD)/bench/%.o) $(BUILD)/l
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 
 benches: $(BUILD)/shunt-bench
+
+# ---- simulation: only the pure rooms, and nothing of the kernel's ----
+$(BUILD)/sim/%.o: %.c
+	$(call say,CC,$<)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/shunt-sim: $(SIM_SRC:%.c=$(BUILD)/sim/%.o)
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lm
+
+sim: $(BUILD)/shunt-sim
+	$<
 
 # ---- what people call; each installs what it needs first, then builds with what is there ----
 deps:

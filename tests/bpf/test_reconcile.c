@@ -484,6 +484,11 @@ static void begin_transitions(const char *services)
 	configure_edge();
 }
 
+/* A service whose flows are over when they have been quiet for a few seconds. */
+#define SHORT(options, backends) \
+	"services:\n  - { name: web, listen: '192.0.2.10:80/tcp', health: none, backends: [" backends "],\n" \
+	"      flow-timeout: { tcp: 1s, udp: 1s, closing: 1s }, " options " }\n"
+
 #define PORTS 400
 #define DRAINING(n) "{ address: " B(n) ", state: draining }"
 #define OTHER "  - { name: other, listen: '192.0.2.11:80/tcp', health: none, backends: [" B(3) "] }\n"
@@ -492,7 +497,7 @@ static void no_flow_of_a_transition_stays_with_a_backend_that_is_taken_away(void
 {
 	const char *taken[] = {
 		WEB(DRAINING(2) ", { address: " B(3) ", state: disabled }," B(4) "," B(5)) OTHER,
-		WEB(DRAINING(2) "," B(4) "," B(5)) OTHER,
+		SHORT("drain: 0s", DRAINING(2) "," B(4) "," B(5)) OTHER,
 	};
 
 	(void)state;
@@ -519,11 +524,6 @@ static void no_flow_of_a_transition_stays_with_a_backend_that_is_taken_away(void
 }
 
 /* ---- phases of a transition ---- */
-
-/* A service whose flows are over when they have been quiet for a few seconds. */
-#define SHORT(options, backends) \
-	"services:\n  - { name: web, listen: '192.0.2.10:80/tcp', health: none, backends: [" backends "],\n" \
-	"      flow-timeout: { tcp: 1s, udp: 1s, closing: 1s }, " options " }\n"
 
 static uint32_t observing(const char *name)
 {
@@ -617,6 +617,65 @@ static void a_drain_has_a_deadline_and_who_is_left_is_counted(void **state)
 	s = service("web");
 	assert_int_equal(s.let_go, left);
 	reconcile_service_clear(&s);
+	apply("services: []\n");
+}
+
+static uint32_t retiring(const char *name)
+{
+	struct reconcile_service s = service(name);
+	uint32_t n = s.retiring;
+
+	reconcile_service_clear(&s);
+	return n;
+}
+
+/* The backend that is taken away lives: its flows stay, nobody new comes, and when they are over it is gone. */
+static void a_backend_that_is_taken_away_keeps_its_flows_until_they_are_quiet(void **state)
+{
+	struct reconcile_stats stats;
+	unsigned before[PORTS], left = 0;
+
+	(void)state;
+	begin_transitions(SHORT("transition: 1s", B(2) "," B(3) "," B(4)));
+	for (int i = 0; i < PORTS; i++)
+		before[i] = backend_of(1000 + i, TCP_ACK);
+	apply(SHORT("transition: 1s", B(3) "," B(4)));
+	assert_int_equal(retiring("web"), 1);
+	do {
+		for (int i = 0; i < PORTS; i++) {
+			left += before[i] == 2;
+			assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+			assert_int_not_equal(backend_of(5000 + i, TCP_SYN), 2);
+		}
+		settle();
+	} while (observing("web"));
+	assert_true(left > 0);
+	wait_until_zero(retiring, 20);
+	reconcile_stats(w.r, &stats);
+	assert_int_equal(stats.backends, 2);
+	for (int i = 0; i < PORTS; i++)
+		assert_int_not_equal(backend_of(1000 + i, TCP_ACK), 2);
+	apply("services: []\n");
+}
+
+/* Taken away and brought back, it is who it was. */
+static void a_backend_that_comes_back_while_it_keeps_flows_is_the_same(void **state)
+{
+	unsigned before[PORTS];
+
+	(void)state;
+	begin_transitions(SHORT("transition: 60s", B(2) "," B(3)));
+	for (int i = 0; i < PORTS; i++)
+		before[i] = backend_of(1000 + i, TCP_ACK);
+	apply(SHORT("transition: 60s", B(3)));
+	assert_int_equal(retiring("web"), 1);
+	for (int i = 0; i < PORTS; i++)
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+	apply(SHORT("transition: 60s", B(2) "," B(3)));
+	assert_int_equal(retiring("web"), 0);
+	assert_true(slots_of("web", "10.9.0.2") > 0);
+	for (int i = 0; i < PORTS; i++)
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
 	apply("services: []\n");
 }
 
@@ -1064,6 +1123,8 @@ int main(void)
 		cmocka_unit_test(no_flow_of_a_transition_stays_with_a_backend_that_is_taken_away),
 		cmocka_unit_test(who_was_noted_stays_beyond_the_transition_and_until_it_is_quiet),
 		cmocka_unit_test(a_drain_has_a_deadline_and_who_is_left_is_counted),
+		cmocka_unit_test(a_backend_that_is_taken_away_keeps_its_flows_until_they_are_quiet),
+		cmocka_unit_test(a_backend_that_comes_back_while_it_keeps_flows_is_the_same),
 		cmocka_unit_test(the_next_daemon_finishes_what_the_one_before_began),
 		cmocka_unit_test(without_a_transition_flows_move_at_once),
 		cmocka_unit_test(what_was_counted_before_a_death_stays_the_services_and_is_no_others),

@@ -8,7 +8,7 @@ static bool may_keep(const bool *keeps, uint32_t n, uint16_t member)
 
 /*
  * previous is who owned the slot last and lives. Where there is none, but flows may still be noted elsewhere, it is current
- * itself, so that the slot is not taken for steady.
+ * itself, so that the slot is not taken for steady; where there is nobody for new flows either, any number does.
  */
 uint64_t transition_follow(uint64_t was, uint16_t current, uint16_t runner_up, const bool *keeps, uint32_t n)
 {
@@ -19,7 +19,7 @@ uint64_t transition_follow(uint64_t was, uint16_t current, uint16_t runner_up, c
 	if (owner != current)
 		previous = owner;
 	if (!may_keep(keeps, n, previous))
-		previous = current;
+		previous = current != SHUNT_NONE ? current : 0;
 	if (!may_keep(keeps, n, anchor))
 		anchor = current;
 	return shunt_slot(current, anchor, previous, runner_up);

@@ -40,6 +40,7 @@ struct place {
 	uint32_t weight;
 	enum admin admin;
 	bool leaving; /* by the plan that is carried out: its flows end */
+	bool retiring; /* in no configuration any more: it keeps the flows that it has, as if it were drained */
 	bool let_go; /* its drain is over: it keeps no flow */
 	uint64_t drained_ms; /* CLOCK_MONOTONIC at which its drain began */
 	bool waits; /* came while others were proven: as long as one of them is, it gets no flow before a verdict */
@@ -60,6 +61,7 @@ struct live {
 	bool dirty;
 	struct live *next_dirty;
 	uint64_t born_ms; /* CLOCK_MONOTONIC; 0: adopted */
+	uint32_t n_retiring; /* places */
 	uint32_t moving; /* slots that are not steady */
 	uint32_t *since; /* [n_since] when each slot's owner changed last, seconds of CLOCK_MONOTONIC; NULL: nothing moves */
 	uint32_t n_since;
@@ -187,7 +189,8 @@ int plan_make(struct reconcile *r, const struct service *want, struct plan *p);
 void plan_drop(struct reconcile *r, struct plan *p); /* gives back what is not carried out */
 size_t plan_leaves(const struct plan *p); /* so many leftovers at most */
 size_t live_leaves(const struct live *l); /* ... of a service that goes */
-int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left); /* -errno: it is not noted */
+int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left);
+void plan_give_up(struct reconcile *r, struct live *l); /* the places that are marked as leaving; waits for grace periods */ /* -errno: it is not noted */
 void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left); /* its listeners are gone */
 void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits for the grace period */
 

@@ -169,6 +169,7 @@ static void clear(__u64 *way, __u64 entry)
 struct look {
 	const bool *keeps;
 	uint8_t *busy; /* [n_slots] a live flow of the slot is noted elsewhere than with current */
+	bool *used; /* [n_places] flows are noted for the member, or a slot speaks of it */
 	uint32_t now;
 	uint64_t let_go; /* live flows of members that do not keep them any more */
 	uint32_t noted;
@@ -189,6 +190,7 @@ static void look_at(struct live *l, struct reconcile *r, uint32_t bucket, __u64 
 		return;
 	}
 	k->noted++;
+	k->used[member] = true;
 	slot = shunt_flow_low(shunt_flow_tag(entry), bucket, l->log2_buckets) & (l->n_slots - 1);
 	if (member != shunt_slot_current(dp_slots(r->dp)[l->first_slot + slot]))
 		k->busy[slot] = 1;
@@ -198,20 +200,25 @@ static void look_at(struct live *l, struct reconcile *r, uint32_t bucket, __u64 
 static bool look_through(struct live *l, struct reconcile *r, struct look *k)
 {
 	struct shunt_flow_bucket *b = buckets_of(l, r);
+	uint32_t n = l->log2_buckets ? 1u << l->log2_buckets : 0;
 
 	k->keeps = keep_members(l);
 	k->busy = calloc(l->n_slots, sizeof(*k->busy));
+	k->used = calloc(l->n_places + 1, sizeof(*k->used));
 	k->now = shunt_flow_now(now_ns());
-	for (uint32_t i = 0; k->keeps && k->busy && i < 1u << l->log2_buckets; i++)
+	if (!k->keeps || !k->busy || !k->used)
+		return false;
+	for (uint32_t i = 0; i < n; i++)
 		for (int way = 0; way < SHUNT_FLOW_WAYS; way++)
 			look_at(l, r, i, &b[i].ways[way], k);
-	return k->keeps && k->busy;
+	return true;
 }
 
 static void look_end(struct look *k)
 {
 	free((void *)k->keeps);
 	free(k->busy);
+	free(k->used);
 }
 
 /* After slots were written: what is noted for members that are down or gone would lead flows there when they come back. */
@@ -271,6 +278,23 @@ static void end_phases(struct live *l, struct reconcile *r, const struct look *k
 	l->digest_valid = false;
 }
 
+/* Backends that no configuration names and that no flow is with any more: they may go. */
+static void end_retirement(struct live *l, struct reconcile *r, struct look *k)
+{
+	const __u64 *slots = dp_slots(r->dp) + l->first_slot;
+	bool some = false;
+
+	for (uint32_t i = 0; i < l->n_slots; i++)
+		for (int shift = 0; shift < 64; shift += 16)
+			if ((uint16_t)(slots[i] >> shift) < l->n_places)
+				k->used[(uint16_t)(slots[i] >> shift)] = true;
+	for (uint32_t i = 0; i < l->n_places; i++)
+		if (l->places[i].retiring && !k->used[i])
+			l->places[i].leaving = some = true;
+	if (some)
+		plan_give_up(r, l);
+}
+
 static void tick_service(struct live *l, struct reconcile *r)
 {
 	struct look k = {};
@@ -279,15 +303,17 @@ static void tick_service(struct live *l, struct reconcile *r)
 		live_write_slots(l, r, l->first_slot);
 		keep_purge(l, r);
 	}
-	if (!l->moving && !l->log2_buckets)
+	if (!l->moving && !l->log2_buckets && !l->n_retiring)
 		return;
 	if (look_through(l, r, &k)) {
 		l->let_go += k.let_go;
 		l->noted = k.noted;
 		end_phases(l, r, &k);
+		if (l->n_retiring)
+			end_retirement(l, r, &k);
 	}
 	look_end(&k);
-	if (!l->moving)
+	if (!l->moving && l->log2_buckets)
 		end(l, r);
 }
 

@@ -338,10 +338,29 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 	if (b->admin != at->admin || !at->drained_ms)
 		at->drained_ms = live_now_ms();
 	at->let_go = false;
+	l->n_retiring -= at->retiring;
+	at->retiring = false;
 	at->admin = b->admin;
 }
 
-/* Places that the new configuration does not name: no slot may lead there any more. */
+static bool may_retire(const struct live *l, const struct place *p)
+{
+	const struct tracking *t = &l->conf->tracking;
+
+	return p->node && node_usable(p->node) && p->admin != ADMIN_DISABLED && !p->let_go && t->drain_ms &&
+	       t->transition_ms;
+}
+
+static void retire(struct live *l, struct place *p)
+{
+	if (p->admin != ADMIN_DRAINING)
+		p->drained_ms = live_now_ms();
+	p->admin = ADMIN_DRAINING;
+	l->n_retiring += !p->retiring;
+	p->retiring = true;
+}
+
+/* Places that the new configuration does not name: those that live keep their flows, to the others no slot may lead. */
 static void mark_leaving(struct plan *p)
 {
 	struct live *l = p->live;
@@ -350,6 +369,12 @@ static void mark_leaving(struct plan *p)
 		l->places[i].leaving = true;
 	for (size_t i = 0; i < p->want->n_backends; i++)
 		l->places[p->place[i]].leaving = false;
+	for (uint32_t i = 0; i < p->n_places; i++) {
+		if (!l->places[i].leaving || !may_retire(l, &l->places[i]))
+			continue;
+		l->places[i].leaving = false;
+		retire(l, &l->places[i]);
+	}
 }
 
 /* It leads to its backend until the grace period is over: packets under way may have found it in a slot. */
@@ -360,6 +385,7 @@ static void give_up(struct reconcile *r, struct live *l, uint32_t i, struct left
 	__atomic_store_n(&dp_members(r->dp)[l->first_member + i].flags, 0, __ATOMIC_RELEASE);
 	node_unuse(at->node, l, i);
 	leave(left, (struct leftover){ .live = l, .place = i, .node = at->node, .member = l->first_member + i });
+	l->n_retiring -= at->retiring;
 	*at = (struct place){};
 }
 
@@ -436,8 +462,8 @@ int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
 	struct live *l = p->live;
 	int err = commit_members(r, p, left);
 
-	mark_leaving(p);
 	l->conf = p->want;
+	mark_leaving(p);
 	commit_slots(r, p, left);
 	if (p->fresh) {
 		r->services[r->n_services++] = l; /* there is room for limits.services; the caller sorts */
@@ -519,4 +545,14 @@ void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
 	}
 	free(left->items);
 	*left = (struct leftovers){};
+}
+
+void plan_give_up(struct reconcile *r, struct live *l)
+{
+	struct leftovers left = { .items = calloc(live_leaves(l), sizeof(*left.items)) };
+
+	if (!left.items)
+		return;
+	give_up_places(r, l, &left);
+	leftovers_reclaim(r, &left);
 }

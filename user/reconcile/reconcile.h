@@ -55,6 +55,7 @@ struct reconcile_service {
 	uint32_t n_slots;
 	uint32_t moving; /* slots that are not steady: older flows stay with the backend that they had */
 	uint32_t flows, max_flows; /* noted in its part of the flow cache, at the last look; 0 of 0: it has none */
+	uint32_t retiring; /* backends that were taken away and keep the flows that they have */
 	uint64_t let_go; /* live flows that lost their backend to a deadline or to the operator */
 	uint64_t packets, bytes; /* of all its backends, those that are gone included */
 	uint64_t fingerprint; /* of the table: equal on balancers that agree */

@@ -55,6 +55,7 @@ int reconcile_service(const struct reconcile *r, const char *name, struct reconc
 					   .flows = l->log2_buckets ? l->noted : 0,
 					   .max_flows = l->log2_buckets ? SHUNT_FLOW_WAYS << l->log2_buckets : 0,
 					   .let_go = l->let_go,
+					   .retiring = l->n_retiring,
 					   .fingerprint = l->fingerprint, .packets = l->retired.packets,
 					   .bytes = l->retired.bytes };
 	counters = calloc(l->n_places + 1, sizeof(*counters));
@@ -63,7 +64,7 @@ int reconcile_service(const struct reconcile *r, const char *name, struct reconc
 	for (uint32_t i = 0; i < l->n_places && !err; i++) {
 		out->packets += counters[i].packets;
 		out->bytes += counters[i].bytes;
-		if (l->places[i].node && out->n_backends < l->conf->n_backends)
+		if (l->places[i].node && !l->places[i].retiring && out->n_backends < l->conf->n_backends)
 			view_backend(l, i, &counters[i], &out->backends[out->n_backends++]);
 	}
 	if (err)

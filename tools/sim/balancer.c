@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One balancer: the daemon's half, user/model/transition.h, on slots and on a flow cache of its own. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/transition.h"
+#include "sim.h"
+
+int balancer_init(struct balancer *b, const struct options *o, uint32_t n_slots, uint64_t secret)
+{
+	*b = (struct balancer){ .o = o, .n_slots = n_slots };
+	b->slots = calloc(n_slots, sizeof(*b->slots));
+	b->changed = calloc(n_slots, sizeof(*b->changed));
+	b->busy = calloc(n_slots, sizeof(*b->busy));
+	if (!b->slots || !b->changed || !b->busy)
+		return -ENOMEM;
+	return cache_init(&b->cache, o->region, secret);
+}
+
+void balancer_clear(struct balancer *b)
+{
+	free(b->slots);
+	free(b->changed);
+	free(b->busy);
+	free(b->cache.buckets);
+}
+
+void balancer_start(struct balancer *b, const struct table *t, const bool *keeps, ms_t now)
+{
+	cache_empty(&b->cache);
+	for (uint32_t i = 0; i < b->n_slots; i++) {
+		uint16_t owner = b->o->cold_base ? t->base[i] : t->current[i];
+
+		b->slots[i] = shunt_slot(owner, owner, SHUNT_NONE, SHUNT_NONE);
+		b->changed[i] = now;
+	}
+	balancer_follow(b, t, keeps, true, now);
+}
+
+void balancer_follow(struct balancer *b, const struct table *t, const bool *keeps, bool track, ms_t now)
+{
+	for (uint32_t i = 0; i < b->n_slots; i++) {
+		uint16_t current = t->current[i], runner_up = t->runner_up[i];
+
+		if (shunt_slot_current(b->slots[i]) != current)
+			b->changed[i] = now;
+		b->slots[i] = track ? transition_follow(b->slots[i], current, runner_up, keeps, t->n_members)
+				    : shunt_slot(current, current, SHUNT_NONE, runner_up);
+	}
+}
+
+/* ---- what is over ---- */
+
+static bool is_over(const struct options *o, uint64_t entry, uint32_t now)
+{
+	bool open = shunt_flow_is_live(entry);
+	ms_t timeout = open ? o->tcp_timeout : o->closing_timeout;
+
+	return shunt_flow_age(entry, now) > (ns_of(timeout) >> SHUNT_FLOW_UNIT) + 1;
+}
+
+/* An entry goes when its flow is over, and when its slot needs none: another flow may come by the same name. */
+static void sweep_entry(struct balancer *b, __u64 *entry, uint32_t bucket, uint32_t now)
+{
+	uint32_t i = shunt_flow_low(shunt_flow_tag(*entry), bucket, b->cache.log2) & (b->n_slots - 1);
+
+	if (is_over(b->o, *entry, now) || shunt_slot_steady(b->slots[i])) {
+		*entry = 0;
+		return;
+	}
+	b->entries++;
+	b->busy[i] |= shunt_flow_member(*entry) != shunt_slot_current(b->slots[i]);
+}
+
+static void sweep_slot(struct balancer *b, uint32_t i, ms_t now)
+{
+	bool observed = now - b->changed[i] >= b->o->transition;
+
+	if (shunt_slot_steady(b->slots[i]))
+		return;
+	if (observed)
+		b->slots[i] = transition_observed(b->slots[i]);
+	if (!b->busy[i] && !shunt_slot_observing(b->slots[i]) && (observed || b->o->settle_early))
+		b->slots[i] = transition_settled(b->slots[i]);
+}
+
+void balancer_sweep(struct balancer *b, ms_t now)
+{
+	b->entries = 0;
+	memset(b->busy, 0, b->n_slots * sizeof(*b->busy));
+	for (uint32_t bucket = 0; bucket < 1u << b->cache.log2; bucket++)
+		for (int i = 0; i < SHUNT_FLOW_WAYS; i++)
+			if (b->cache.buckets[bucket].ways[i])
+				sweep_entry(b, &b->cache.buckets[bucket].ways[i], bucket, shunt_flow_now(ns_of(now)));
+	for (uint32_t i = 0; i < b->n_slots; i++)
+		sweep_slot(b, i, now);
+}
