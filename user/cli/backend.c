@@ -184,7 +184,7 @@ static const struct verb verbs[] = {
 	{ "add", 2, 4, "SERVICE ADDRESS:PORT [weight N]", "give the service one more backend", backend_add, false },
 	{ "delete", 1, 2, "[SERVICE] ADDRESS:PORT", "take it away; without SERVICE from every service that has it",
 	  backend_delete, false },
-	{ "drain", 1, 2, "[SERVICE] ADDRESS:PORT", "give it no new flows; TCP connections that it has stay for five minutes; it is still checked", backend_drain, false },
+	{ "drain", 1, 2, "[SERVICE] ADDRESS:PORT", "give it no new flows; those that it has stay with it; it is still checked", backend_drain, false },
 	{ "disable", 1, 2, "[SERVICE] ADDRESS:PORT", "give it nothing: the flows that it has go to the others at once; it is still checked", backend_disable, false },
 	{ "enable", 1, 2, "[SERVICE] ADDRESS:PORT", "take it back: end draining or disabling", backend_enable, false },
 	{ "weight", 2, 3, "[SERVICE] ADDRESS:PORT N", "set its weight, 0 to 65535; 0 gets no flows", backend_weight, false },

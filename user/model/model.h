@@ -64,7 +64,7 @@ struct backend {
 /* How flows are kept while slots change their owners (bpf/slot.h). */
 struct tracking {
 	uint32_t transition_ms; /* a slot is observed for so long after its owner changed */
-	uint32_t drain_ms; /* a drained backend keeps its flows for at most so long */
+	uint32_t drain_ms; /* a drained or removed backend keeps its flows for at most so long */
 	uint32_t tcp_ms, udp_ms, closing_ms; /* a noted flow that was quiet for so long is over; closing: after FIN or RST */
 	uint32_t flows; /* entries of the flow cache that the service may have, a power of two */
 };
