@@ -600,7 +600,8 @@ static void auto_is_generic_where_a_veth_peer_has_no_program_and_follows_it(void
 	start(x);
 	configure(x);
 	assert_true(in_generic_mode("dpt0"));
-	assert_non_null(strstr(state_of(x, "dpt0")->problem, "slower: no XDP program runs on its veth peer"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "slower: native XDP loses what it sends on dpt0: no XDP "
+			       "program runs on its veth peer; put one there"));
 	restart(x);
 	configure(x);
 	assert_true(in_generic_mode("dpt0"));
@@ -675,20 +676,101 @@ static void native_is_obeyed_and_says_what_is_lost(void **state)
 	assert_non_null(strstr(state_of(x, "dpt0")->problem, "set mode: generic"));
 }
 
-static void a_next_hop_on_a_veth_that_loses_packets_is_named(void **state)
+static void set_next_hop(struct world *x, uint32_t backend, const char *ifname)
+{
+	dp_backends(x->dp)[backend] = (struct shunt_backend){
+		.flags = SHUNT_BACKEND_USED | SHUNT_BACKEND_NEXTHOP,
+		.ifindex = if_nametoindex(ifname),
+	};
+}
+
+static void a_next_hop_on_a_veth_that_loses_packets_is_followed_by_auto_and_named(void **state)
 {
 	struct world *x = *state;
 
 	sh("ip link set dev dpt3 xdp off");
 	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_AUTO);
 	start(x);
-	dp_backends(x->dp)[60] = (struct shunt_backend){
-		.flags = SHUNT_BACKEND_USED | SHUNT_BACKEND_NEXTHOP,
-		.ifindex = if_nametoindex("dpt2"),
-	};
+	set_next_hop(x, 60, "dpt2");
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "slower: native XDP loses what it sends on dpt2: no XDP "
+			       "program runs on its veth peer; put one there"));
+	make_take("dpt3");
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_string_equal(state_of(x, "dpt0")->problem, "");
+	sh("ip link set dev dpt3 xdp off");
+	x->interfaces[0].mode = XDP_MODE_NATIVE;
 	configure(x);
 	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
 	assert_non_null(strstr(state_of(x, "dpt0")->problem, "loses what it sends on dpt2"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "set mode: generic"));
+}
+
+static void a_next_hop_on_a_bridge_makes_auto_generic_until_it_is_gone(void **state)
+{
+	struct world *x = *state;
+
+	sh("ip link add dptb type bridge && ip link set dptb up");
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_AUTO);
+	start(x);
+	set_next_hop(x, 60, "dpt2");
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	set_next_hop(x, 61, "dptb");
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "sends on dptb: an interface of kind bridge cannot transmit"));
+	restart(x);
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "sends on dptb: "));
+	set_next_hop(x, 61, "dpt2"); /* for a moment, it may be */
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	sh("ip link delete dptb");
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_string_equal(state_of(x, "dpt0")->problem, "");
+}
+
+static void native_is_obeyed_though_a_next_hop_is_on_a_bridge(void **state)
+{
+	struct world *x = *state;
+
+	sh("ip link add dptb type bridge && ip link set dptb up");
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_NATIVE);
+	configure_interface(x, "dpt2", ROLE_BACKEND, XDP_MODE_AUTO); /* sends nothing */
+	start(x);
+	set_next_hop(x, 61, "dptb");
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "loses what it sends on dptb: "));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "set mode: generic"));
+	assert_int_equal(state_of(x, "dpt2")->mode, XDP_MODE_NATIVE);
+	assert_string_equal(state_of(x, "dpt2")->problem, "");
+}
+
+static void a_next_hop_that_cannot_send_fragments_matters_for_jumbo_frames_alone(void **state)
+{
+	struct world *x = *state;
+
+	if (!sh_ok("printf '6.3\\n%%s\\n' \"$(uname -r)\" | sort -CV"))
+		skip(); /* the kernel does not say it */
+	if (!sh_ok("ip tuntap add dev dpta mode tap"))
+		skip(); /* no /dev/net/tun, as in many containers */
+	sh("ip link set dpt0 mtu 9000 && ip link set dpt1 mtu 9000");
+	configure_interface(x, "dpt0", ROLE_EDGE, XDP_MODE_AUTO);
+	start(x);
+	set_next_hop(x, 60, "dpta");
+	configure(x);
+	assert_true(in_generic_mode("dpt0"));
+	assert_non_null(strstr(state_of(x, "dpt0")->problem, "sends on dpta: its driver cannot send frames of several"));
+	sh("ip link set dpt0 mtu 1500 && ip link set dpt1 mtu 1500");
+	configure(x);
+	assert_int_equal(state_of(x, "dpt0")->mode, XDP_MODE_NATIVE);
+	assert_string_equal(state_of(x, "dpt0")->problem, "");
 }
 
 /* ---- when descriptors are short ---- */
@@ -1531,7 +1613,10 @@ int main(void)
 		test(a_backend_sends_nothing_and_is_native_on_any_veth),
 		test(a_peer_in_another_namespace_is_looked_at_there),
 		test(native_is_obeyed_and_says_what_is_lost),
-		test(a_next_hop_on_a_veth_that_loses_packets_is_named),
+		test(a_next_hop_on_a_veth_that_loses_packets_is_followed_by_auto_and_named),
+		test(a_next_hop_on_a_bridge_makes_auto_generic_until_it_is_gone),
+		test(native_is_obeyed_though_a_next_hop_is_on_a_bridge),
+		test(a_next_hop_that_cannot_send_fragments_matters_for_jumbo_frames_alone),
 		test(what_cannot_be_looked_at_stays_attached),
 		test(a_program_of_others_is_named_and_left_alone),
 		test(an_interface_name_with_a_dot_can_be_pinned),

@@ -322,7 +322,7 @@ static void run_both(struct fixture *f, const struct garbage *g, unsigned number
 static void garbage_world(struct fixture *f)
 {
 	static const uint16_t slots[6][2] = {
-		{ 0, SHUNT_NONE }, { 1, 0 }, { 2, 1 }, { 3, 0 }, { SHUNT_NONE, 0 }, { 2, 2 },
+		{ 0, SHUNT_NONE }, { 1, 0 }, { 2, 1 }, { 3, 2 }, { SHUNT_NONE, 0 }, { 2, 2 },
 	};
 	struct shunt_backend b[4] = { backend_at(BACKEND4), backend_at(BACKEND6), backend_at("10.0.0.13"),
 				      backend_at("10.0.0.14") };

@@ -23,8 +23,8 @@ mode_becomes() {
 }
 
 @test "auto is generic there, says why and what to do, and requests are answered" {
-	interface '.mode == "generic" and (.problem | test("no XDP program runs on its veth peer.*put one there"))'
-	lab_shunt balancer status | grep 'interface eth0: in generic mode, which is slower: no XDP program'
+	interface '.mode == "generic" and (.problem | test("loses what it sends on eth0: no XDP program runs on its veth peer.*put one there"))'
+	lab_shunt balancer status | grep 'interface eth0: in generic mode, which is slower: native XDP loses what it sends on eth0: no XDP program'
 	[ "$(fetch http://192.0.2.10/)" = b1 ]
 	[ "$(fetch "http://[2001:db8::11]/")" = b1 ]
 	lab_in client ping -q -c1 -W1 192.0.2.10

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <net/if_arp.h>
+#include <linux/genetlink.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -181,6 +182,7 @@ static void a_veth_names_its_peer(void **state)
 	(void)state;
 	assert_true(nl_link_parse(veth_message(7, -1), &l));
 	assert_true(l.veth);
+	assert_string_equal(l.kind, "veth");
 	assert_int_equal(l.peer, 7);
 	assert_int_equal(l.peer_netns, -1);
 	assert_int_equal(l.below, 0);
@@ -188,6 +190,7 @@ static void a_veth_names_its_peer(void **state)
 	assert_int_equal(l.peer_netns, 0);
 	assert_true(nl_link_parse(link_message(RTM_NEWLINK, 2, "eth0", UP), &l));
 	assert_false(l.veth);
+	assert_string_equal(l.kind, "");
 }
 
 static bool has_native_xdp(uint16_t mode, uint32_t prog)
@@ -209,6 +212,54 @@ static void a_program_in_the_driver_is_told_from_a_generic_one(void **state)
 	assert_false(has_native_xdp(IFLA_XDP_DRV_PROG_ID, 0));
 	assert_false(has_native_xdp(IFLA_XDP_SKB_PROG_ID, 5));
 	assert_false(has_native_xdp(IFLA_XDP_PROG_ID, 5));
+}
+
+/* Values of linux/netdev.h (NETDEV_XDP_ACT_*) as the kernel gives them. */
+static void what_the_kernel_says_an_interface_can_decides_whether_it_sends(void **state)
+{
+	(void)state;
+	assert_int_equal(sends_by_features(0x67, true), SENDS); /* a veth with a program at its other end */
+	assert_int_equal(sends_by_features(0x23, true), PEER_LOSES); /* and without */
+	assert_int_equal(sends_by_features(0x7, false), SENDS_WHOLE); /* a tap */
+	assert_int_equal(sends_by_features(0x2b, false), SENDS_WITH_PROGRAM); /* virtio without a program */
+	assert_int_equal(sends_by_features(0, false), SENDS_NEVER); /* a bridge */
+}
+
+static void before_the_kernel_says_it_the_kind_of_an_interface_decides(void **state)
+{
+	(void)state;
+	assert_int_equal(sends_by_kind("bridge"), SENDS_NEVER);
+	assert_int_equal(sends_by_kind("macvlan"), SENDS_NEVER);
+	assert_int_equal(sends_by_kind("bond"), SENDS_NEVER);
+	assert_int_equal(sends_by_kind(""), SENDS);
+}
+
+static struct nlmsghdr *netdev_message(void)
+{
+	struct genlmsghdr *h;
+
+	memset(buf, 0, sizeof(buf));
+	return nl_request(buf, 30, 0, sizeof(*h), &h);
+}
+
+static void xdp_features_are_read_where_the_kernel_tells_them(void **state)
+{
+	struct nlmsghdr *m = netdev_message();
+	uint64_t features = 5;
+
+	(void)state;
+	mnl_attr_put_u32(m, 1, 7); /* the interface */
+	assert_false(nl_xdp_features_parse(m, &features));
+	mnl_attr_put_u64(m, 3, 0x67);
+	mnl_attr_put_u64(m, 4, 0xff); /* of later kernels */
+	assert_true(nl_xdp_features_parse(m, &features));
+	assert_int_equal(features, 0x67);
+	m = netdev_message();
+	mnl_attr_put_u32(m, 3, 0x23); /* of another size than agreed */
+	assert_false(nl_xdp_features_parse(m, &features));
+	assert_int_equal(features, 0x67);
+	m->nlmsg_len = sizeof(*m) + 2;
+	assert_false(nl_xdp_features_parse(m, &features));
 }
 
 static void counters_of_send_errors_are_known_by_their_names(void **state)
@@ -299,6 +350,9 @@ int main(void)
 		test(a_way_has_room_for_a_tunnel_header_and_the_smallest_packet),
 		test(a_veth_names_its_peer),
 		test(a_program_in_the_driver_is_told_from_a_generic_one),
+		test(what_the_kernel_says_an_interface_can_decides_whether_it_sends),
+		test(before_the_kernel_says_it_the_kind_of_an_interface_decides),
+		test(xdp_features_are_read_where_the_kernel_tells_them),
 		test(counters_of_send_errors_are_known_by_their_names),
 		test(send_errors_are_not_counted_twice),
 		test(a_route_message_speaks_of_a_prefix),

@@ -170,38 +170,28 @@ static void say_failed(struct dp_interface *i, const char *before, int err)
 		problem(i, before, "cannot attach: %s", refusal(err));
 }
 
-/*
- * Can a program in native mode send on it? Only that of the edge role sends at all. On a veth whose other end we may
- * not see `auto` does without native mode: a lost packet is worse than a slow one, and hosts put no program on a
- * container's veth of their own accord.
- */
-static int peer_for(const struct dp_interface *i, enum peer *out)
+/* `auto` does without native mode where that loses what it sends: a lost packet is worse than a slow one. */
+static enum xdp_mode allowed(enum xdp_mode wanted, const struct sending *loss)
 {
-	*out = PEER_TAKES;
-	return i->ifindex && i->roles & ROLE_EDGE ? peer_of(i->ifindex, out) : 0;
+	return wanted == XDP_MODE_AUTO && loss->how != SENDS ? XDP_MODE_GENERIC : wanted;
 }
 
-static const char *why_generic(const struct attachment *a, enum peer peer)
+static void say_why_generic(struct dp_interface *i, struct attachment *a, const struct sending *loss,
+			    const char *before)
 {
-	if (peer == PEER_LOSES)
-		return "no XDP program runs on its veth peer, without which native XDP loses what it sends; put one "
-		       "there that passes everything";
-	if (peer == PEER_UNSEEN)
-		return "its veth peer cannot be seen from here, and without an XDP program there native XDP loses what "
-		       "it sends; if it has one, set mode: native";
-	return a->refused ? refusal(a->refused) : "native was not possible when it was attached";
+	const char *why = a->refused ? refusal(a->refused) : "native was not possible when it was attached";
+	char text[sizeof(i->problem) - 48];
+
+	a->for_exits = loss->how != SENDS && !a->refused;
+	if (a->for_exits)
+		sending_text(loss, text, sizeof(text));
+	problem(i, before, "in generic mode, which is slower: %s", a->for_exits ? text : why);
 }
 
-static void say_why_generic(struct dp_interface *i, struct attachment *a, enum peer peer, const char *before)
-{
-	a->for_peer = peer != PEER_TAKES;
-	problem(i, before, "in generic mode, which is slower: %s", why_generic(a, peer));
-}
-
-static void attach(const struct datapath *dp, struct dp_interface *i, struct attachment *a, enum peer peer,
+static void attach(const struct datapath *dp, struct dp_interface *i, struct attachment *a, const struct sending *loss,
 		   const char *before)
 {
-	bool generic = a->wanted == XDP_MODE_GENERIC || (a->wanted == XDP_MODE_AUTO && peer != PEER_TAKES);
+	bool generic = allowed(a->wanted, loss) == XDP_MODE_GENERIC;
 	int err = create(dp, i, a, generic ? XDP_MODE_GENERIC : XDP_MODE_NATIVE);
 
 	a->refused = generic ? 0 : err;
@@ -210,26 +200,26 @@ static void attach(const struct datapath *dp, struct dp_interface *i, struct att
 	if (err)
 		say_failed(i, before, err);
 	else if (i->mode == XDP_MODE_GENERIC && a->wanted == XDP_MODE_AUTO)
-		say_why_generic(i, a, peer, before);
+		say_why_generic(i, a, loss, before);
 }
 
 /* ---- what is there already ---- */
 
-static bool keeps(const struct dp_interface *i, const struct attachment *a, enum xdp_mode wanted, enum peer peer)
+static bool keeps(const struct dp_interface *i, const struct attachment *a, enum xdp_mode wanted,
+		  const struct sending *loss)
 {
-	if (wanted == XDP_MODE_AUTO && peer != PEER_TAKES)
-		wanted = XDP_MODE_GENERIC;
+	wanted = allowed(wanted, loss);
 	if (wanted == i->mode)
 		return true;
 	if (wanted != XDP_MODE_AUTO)
 		return false;
-	/* auto takes what it found, unless generic was for the peer's sake, or asked for until now */
-	return i->mode == XDP_MODE_NATIVE || (!a->for_peer && (a->adopted || a->wanted == XDP_MODE_AUTO));
+	/* auto takes what it found, unless generic was for the exits' sake, or asked for until now */
+	return i->mode == XDP_MODE_NATIVE || (!a->for_exits && (a->adopted || a->wanted == XDP_MODE_AUTO));
 }
 
 /* Forgets a link that is no longer right. Not 0: it is not known whether there is one. */
 static int review(const struct datapath *dp, struct dp_interface *i, struct attachment *a, enum xdp_mode wanted,
-		  enum peer peer)
+		  const struct sending *loss)
 {
 	uint32_t ifindex = 0, prog = 0, on_device;
 	char pin[IFNAMSIZ + 8];
@@ -245,13 +235,14 @@ static int review(const struct datapath *dp, struct dp_interface *i, struct atta
 	if (!link_info(a->link, &ifindex, &prog) && ifindex && ifindex == (uint32_t)i->ifindex) {
 		i->mode = attached_mode(i->ifindex, &on_device);
 		if (i->mode == XDP_MODE_AUTO) { /* the kernel does not say: no reason to take it off */
-			i->mode = wanted == XDP_MODE_GENERIC || a->for_peer ? XDP_MODE_GENERIC : XDP_MODE_NATIVE;
+			i->mode = wanted == XDP_MODE_GENERIC || a->for_exits ? XDP_MODE_GENERIC : XDP_MODE_NATIVE;
 			return 0;
 		}
-		if (keeps(i, a, wanted, peer))
+		if (keeps(i, a, wanted, loss))
 			return 0;
+		wanted = allowed(wanted, loss);
 		log_info("interface %s: mode changes from %s to %s", i->name, mode_names[i->mode],
-			 wanted == XDP_MODE_AUTO ? "what works" : mode_names[wanted]);
+			 wanted == XDP_MODE_AUTO ? "native, if it can be" : mode_names[wanted]);
 	}
 	detach(dp, i->name, a);
 	i->mode = XDP_MODE_AUTO;
@@ -259,7 +250,7 @@ static int review(const struct datapath *dp, struct dp_interface *i, struct atta
 }
 
 /* false: the link still runs another program */
-static bool update(const struct datapath *dp, struct dp_interface *i, struct attachment *a, enum peer peer,
+static bool update(const struct datapath *dp, struct dp_interface *i, struct attachment *a, const struct sending *loss,
 		   const char *before)
 {
 	const struct program *p = &dp->programs[a->variant];
@@ -271,21 +262,27 @@ static bool update(const struct datapath *dp, struct dp_interface *i, struct att
 		return false;
 	}
 	if (i->mode == XDP_MODE_GENERIC && a->wanted == XDP_MODE_AUTO)
-		say_why_generic(i, a, peer, before);
+		say_why_generic(i, a, loss, before);
 	return true;
 }
 
 /* What the native program sends may be lost on its way out. */
-static void watch_sending(struct datapath *dp, struct dp_interface *i, const char *before)
+static void watch_sending(struct datapath *dp, struct dp_interface *i, const struct sending *loss, const char *before)
 {
-	char text[sizeof(i->problem)];
+	char text[sizeof(i->problem) - 32];
 
 	i->send_errors = 0;
 	if (i->mode != XDP_MODE_NATIVE || !(i->roles & ROLE_EDGE))
 		return;
 	i->send_errors = exit_look(dp, i->ifindex)->errors.n;
-	if (!i->problem[0] && exits_problem(dp, i->ifindex, text, sizeof(text)))
+	if (i->problem[0])
+		return;
+	if (loss->how != SENDS && loss->how != PEER_UNSEEN) { /* unseen: the operator knows */
+		sending_text(loss, text, sizeof(text));
+		problem(i, before, "%s, or set mode: generic", text);
+	} else if (exits_problem(dp, i->ifindex, text, sizeof(text))) {
 		problem(i, before, "%s", text);
+	}
 }
 
 /* *out 0: there is no such interface. (if_nametoindex does not say why it failed: for want of a descriptor, ENOENT.) */
@@ -315,8 +312,8 @@ static bool configure_one(struct datapath *dp, const struct interface *conf, str
 			  struct attachment *a)
 {
 	char before[sizeof(i->problem)];
+	struct sending loss;
 	bool moved = true;
-	enum peer peer;
 	int err, index = 0;
 
 	strcpy(before, i->problem);
@@ -326,22 +323,23 @@ static bool configure_one(struct datapath *dp, const struct interface *conf, str
 	if (err)
 		return leave_alone(i, before, err);
 	i->ifindex = index;
-	err = peer_for(i, &peer);
+	err = exits_loss(dp, i, &loss);
 	if (!err)
-		err = review(dp, i, a, conf->mode, peer);
+		err = review(dp, i, a, conf->mode, &loss);
 	if (err)
 		return leave_alone(i, before, err);
 	a->wanted = conf->mode;
+	a->for_exits = false;
 	a->variant = variant_of(conf->roles);
 	if (!i->ifindex) {
 		problem(i, before, "there is no such interface");
 	} else if (a->link >= 0) {
-		moved = update(dp, i, a, peer, before);
+		moved = update(dp, i, a, &loss, before);
 	} else {
 		exit_forget(dp, i->ifindex);
-		attach(dp, i, a, peer, before);
+		attach(dp, i, a, &loss, before);
 	}
-	watch_sending(dp, i, before);
+	watch_sending(dp, i, &loss, before);
 	return moved;
 }
 
@@ -388,6 +386,7 @@ int interfaces_configure(struct datapath *dp, const struct config *c, bool *all_
 	err = rearrange(dp, c);
 	if (err)
 		return err;
+	exits_survey(dp);
 	for (size_t i = 0; i < dp->n_interfaces; i++)
 		if (!configure_one(dp, &c->interfaces[i], &dp->interfaces[i], &dp->attachments[i]))
 			*all_moved = false;

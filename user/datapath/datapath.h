@@ -31,9 +31,9 @@ int dp_unload(const char *pins); /* detaches and removes everything that is pinn
  * swaps them in, attaches new interfaces, detaches others. An interface that does not exist is logged, shown by
  * dp_interface, and tried again at the next call. any_port: some service listens on every port.
  *
- * AUTO is native where the driver can, but generic on a veth with the edge role whose other end is not seen to take
- * what native XDP sends (sending.h); that is looked at again at every call, and followed. What drivers lose shows in
- * dp_interface.
+ * AUTO is native where the driver can, but generic for the edge role while an interface on which a native program would
+ * send, its own or that of a next hop in dp_backends, does not send that (sending.h); this is looked at again at every
+ * call, and followed. What drivers lose shows in dp_interface.
  *
  * Interfaces get settings that go with it, and their old ones back when they are not needed any more or at
  * dp_unload: an edge interface in generic mode has GRO off (also what is below a VLAN, bond or bridge), because

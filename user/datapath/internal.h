@@ -74,14 +74,16 @@ struct attachment {
 	enum variant variant;
 	enum xdp_mode wanted; /* as configured when it was attached by this process */
 	bool adopted; /* attached by a process before this one */
-	bool for_peer; /* `auto` is generic because of what is at the other end of the veth */
+	bool for_exits; /* `auto` is generic only because native XDP would lose what it sends (sending.h) */
 	int refused; /* why native was refused; 0: not known */
 };
 
 /* Where native programs send: see exits.c. */
 struct exit {
 	uint32_t ifindex;
-	enum peer peer;
+	struct sending to; /* of redirects, if it is in use */
+	bool mute; /* a program of ours ran on it in native mode, and still it did not transmit */
+	uint64_t used_ms; /* when it was last seen to be that of a next hop; 0: never, or it is gone */
 	struct send_errors errors;
 	uint64_t looked_ms; /* 0: not yet */
 	uint64_t grew_ms; /* when errors were last seen to grow; 0: never */
@@ -156,6 +158,7 @@ int programs_load(struct datapath *dp, const struct config *c, bool any_port, st
 /* Puts fresh into use; what it replaces, or what is not needed, comes back in it, to be closed when no link runs it. */
 void programs_swap(struct datapath *dp, unsigned needed, struct program fresh[N_VARIANTS]);
 void programs_close(struct program p[N_VARIANTS]);
+bool programs_have_frags(const struct datapath *dp); /* they take frames of several buffers */
 void programs_remove_old_pins(struct datapath *dp);
 
 /* attach.c */
@@ -165,9 +168,15 @@ void interfaces_close(struct datapath *dp);
 void links_remove(const char *pins); /* detaches every pinned link */
 
 /* exits.c */
+void exits_survey(struct datapath *dp); /* looks which interfaces next hops are on, and how these send */
+/*
+ * Puts into out what loses packets that this interface's program sends, would it run in native mode; how: SENDS, if
+ * nothing does. An error: it cannot be known now.
+ */
+int exits_loss(struct datapath *dp, const struct dp_interface *i, struct sending *out);
 const struct exit *exit_look(struct datapath *dp, uint32_t ifindex);
 void exit_forget(struct datapath *dp, uint32_t ifindex); /* what was lost in a mode before */
-/* Puts into text what keeps packets that a native program on this interface sends from arriving; false: nothing. */
+/* Puts into text which exit of a native program on this interface has a driver that counts losses; false: none. */
 bool exits_problem(struct datapath *dp, uint32_t ifindex, char *text, size_t size);
 
 /* notes.c: what must be undone one day */

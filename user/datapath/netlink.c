@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/genetlink.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
@@ -12,12 +13,10 @@
 
 #define ANSWER (32 * 1024) /* what the kernel fills at most in one part of a dump */
 
-int nl_open(struct nl *nl)
+static int open_bus(struct nl *nl, int bus)
 {
-	const int on = 1;
-
 	nl->seq = time(NULL);
-	nl->sock = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	nl->sock = mnl_socket_open2(bus, SOCK_CLOEXEC);
 	if (!nl->sock)
 		return -errno;
 	if (mnl_socket_bind(nl->sock, 0, MNL_SOCKET_AUTOPID)) {
@@ -26,6 +25,16 @@ int nl_open(struct nl *nl)
 		nl_close(nl);
 		return err;
 	}
+	return 0;
+}
+
+int nl_open(struct nl *nl)
+{
+	const int on = 1;
+	int err = open_bus(nl, NETLINK_ROUTE);
+
+	if (err)
+		return err;
 	/* lets a dump be filtered by what its header asks for; kernels that cannot give everything */
 	mnl_socket_setsockopt(nl->sock, NETLINK_GET_STRICT_CHK, (void *)&on, sizeof(on));
 	return 0;
@@ -137,6 +146,8 @@ static void parse_kind(const struct nlattr *info, struct nl_link *out)
 	const struct nlattr *parts[IFLA_INFO_MAX + 1];
 
 	nl_nested(info, parts, IFLA_INFO_MAX);
+	if (parts[IFLA_INFO_KIND] && !mnl_attr_validate(parts[IFLA_INFO_KIND], MNL_TYPE_NUL_STRING))
+		strncpy(out->kind, mnl_attr_get_str(parts[IFLA_INFO_KIND]), NL_KIND - 1);
 	if (is_kind(parts[IFLA_INFO_KIND], "vlan"))
 		parse_vlan(parts[IFLA_INFO_DATA], out);
 	out->veth = is_kind(parts[IFLA_INFO_KIND], "veth");
@@ -184,6 +195,95 @@ bool nl_link_parse(const struct nlmsghdr *m, struct nl_link *out)
 	out->native_xdp = has_native_xdp(attr[IFLA_XDP]);
 	return true;
 }
+
+/* ---- generic netlink ---- */
+
+/* Of linux/netdev.h, which distributions with a newer kernel than headers lack. */
+#define NETDEV_GET 1 /* NETDEV_CMD_DEV_GET */
+#define NETDEV_IFINDEX 1 /* NETDEV_A_DEV_IFINDEX: u32 */
+#define NETDEV_XDP_FEATURES 3 /* NETDEV_A_DEV_XDP_FEATURES: u64 */
+
+static struct nlmsghdr *generic_request(void *buf, uint16_t type, uint8_t command)
+{
+	struct genlmsghdr *h;
+	struct nlmsghdr *m = nl_request(buf, type, 0, sizeof(*h), &h);
+
+	h->cmd = command;
+	h->version = 1;
+	return m;
+}
+
+static int on_family(const struct nlmsghdr *m, void *arg)
+{
+	const struct nlattr *attr[CTRL_ATTR_FAMILY_ID + 1];
+	uint16_t *type = arg;
+
+	nl_attributes(m, sizeof(struct genlmsghdr), attr, CTRL_ATTR_FAMILY_ID);
+	if (attr[CTRL_ATTR_FAMILY_ID] && !mnl_attr_validate(attr[CTRL_ATTR_FAMILY_ID], MNL_TYPE_U16))
+		*type = mnl_attr_get_u16(attr[CTRL_ATTR_FAMILY_ID]);
+	return MNL_CB_OK;
+}
+
+int nl_open_generic(struct nl *nl, const char *family, uint16_t *type)
+{
+	struct nlmsghdr *m;
+	char buf[256];
+	int err;
+
+	*type = 0;
+	err = open_bus(nl, NETLINK_GENERIC);
+	if (err)
+		return err;
+	m = generic_request(buf, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+	mnl_attr_put_strz(m, CTRL_ATTR_FAMILY_NAME, family);
+	err = nl_talk(nl, m, on_family, type);
+	return err || *type ? err : -ENOENT;
+}
+
+bool nl_xdp_features_parse(const struct nlmsghdr *m, uint64_t *out)
+{
+	const struct nlattr *attr[NETDEV_XDP_FEATURES + 1];
+
+	if (mnl_nlmsg_get_payload_len(m) < sizeof(struct genlmsghdr))
+		return false;
+	nl_attributes(m, sizeof(struct genlmsghdr), attr, NETDEV_XDP_FEATURES);
+	if (!attr[NETDEV_XDP_FEATURES] || mnl_attr_validate(attr[NETDEV_XDP_FEATURES], MNL_TYPE_U64))
+		return false;
+	*out = mnl_attr_get_u64(attr[NETDEV_XDP_FEATURES]);
+	return true;
+}
+
+struct features_answer {
+	uint64_t features;
+	bool told;
+};
+
+static int on_features(const struct nlmsghdr *m, void *arg)
+{
+	struct features_answer *a = arg;
+
+	a->told = nl_xdp_features_parse(m, &a->features);
+	return MNL_CB_OK;
+}
+
+int nl_xdp_features(struct nl *nl, uint16_t netdev, uint32_t ifindex, uint64_t *out)
+{
+	struct features_answer a = {};
+	struct nlmsghdr *m;
+	char buf[256];
+	int err;
+
+	m = generic_request(buf, netdev, NETDEV_GET);
+	mnl_attr_put_u32(m, NETDEV_IFINDEX, ifindex);
+	err = nl_talk(nl, m, on_features, &a);
+	if (!err && !a.told)
+		err = -EPROTO;
+	if (!err)
+		*out = a.features;
+	return err;
+}
+
+/* ---- addresses ---- */
 
 int nl_family(const struct addr *a)
 {

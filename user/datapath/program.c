@@ -44,7 +44,7 @@ static int interface_mtu(const char *name)
 	return fd >= 0 && !ioctl(fd, SIOCGIFMTU, &req) ? req.ifr_mtu : -errno;
 }
 
-static bool has_frags(const struct datapath *dp)
+bool programs_have_frags(const struct datapath *dp)
 {
 	for (int v = 0; v < N_VARIANTS; v++)
 		if (dp->programs[v].fd >= 0 && dp->programs[v].settings.features & SHUNT_FEATURE_FRAGS)
@@ -61,7 +61,7 @@ static bool needs_frags(const struct datapath *dp, const struct config *c)
 
 		if (mtu > MTU_WITHOUT_FRAGS)
 			return true;
-		if (is_shortage(mtu) && has_frags(dp)) /* no reason to think that it has changed */
+		if (is_shortage(mtu) && programs_have_frags(dp)) /* no reason to think that it has changed */
 			return true;
 	}
 	return false;

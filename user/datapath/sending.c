@@ -11,7 +11,51 @@
 
 #define COUNTERS_MAX 65536 /* no driver has so many; what it says is not trusted further */
 
-/* ---- the other end of a veth ---- */
+/* ---- what the kernel says ---- */
+
+/* Values of linux/netdev.h, which distributions with a newer kernel than headers lack. */
+#define XDP_BASIC (1u << 0) /* NETDEV_XDP_ACT_BASIC: has native XDP */
+#define XDP_TRANSMITS (1u << 2) /* NETDEV_XDP_ACT_NDO_XMIT */
+#define XDP_TRANSMITS_FRAGS (1u << 6) /* NETDEV_XDP_ACT_NDO_XMIT_SG */
+
+enum sends sends_by_features(uint64_t features, bool veth)
+{
+	if (features & XDP_TRANSMITS)
+		return features & XDP_TRANSMITS_FRAGS ? SENDS : SENDS_WHOLE;
+	if (veth)
+		return PEER_LOSES;
+	return features & XDP_BASIC ? SENDS_WITH_PROGRAM : SENDS_NEVER;
+}
+
+enum sends sends_by_kind(const char *kind)
+{
+	static const char *const never[] = { "bridge", "macvlan", "macvtap", "ipvlan", "ipvtap", "vlan",  "bond",
+					     "team",   "dummy",	  "tun",     "ifb",    "vxlan",	 "geneve" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (!strcmp(kind, never[i]))
+			return SENDS_NEVER;
+	return SENDS;
+}
+
+int sending_open(struct sending_ask *s)
+{
+	int err;
+
+	*s = (struct sending_ask){};
+	err = nl_open(&s->route);
+	if (!err)
+		err = nl_open_generic(&s->generic, "netdev", &s->netdev);
+	if (is_shortage(err))
+		sending_close(s);
+	return is_shortage(err) || !s->route.sock ? err : 0;
+}
+
+void sending_close(struct sending_ask *s)
+{
+	nl_close(&s->route);
+	nl_close(&s->generic);
+}
 
 static int on_link(const struct nlmsghdr *m, void *arg)
 {
@@ -34,28 +78,86 @@ static int link_get(struct nl *nl, uint32_t ifindex, int32_t netns, struct nl_li
 	return nl_talk(nl, m, on_link, out);
 }
 
-int peer_of(uint32_t ifindex, enum peer *out)
+static int by_peer(struct nl *nl, const struct nl_link *here, enum sends *out)
 {
-	_cleanup_(nl_close) struct nl nl = {};
-	struct nl_link here, there = {};
-	int err;
+	struct nl_link there = {};
+	int err = here->peer ? link_get(nl, here->peer, here->peer_netns, &there) : 0;
 
-	err = nl_open(&nl);
-	if (!err)
-		err = link_get(&nl, ifindex, -1, &here);
-	if (err)
-		return err;
-	if (here.veth && here.peer)
-		err = link_get(&nl, here.peer, here.peer_netns, &there);
 	if (is_shortage(err))
 		return err;
-	if (!here.veth)
-		*out = PEER_TAKES;
-	else if (err || !there.ifindex)
+	if (err || !there.ifindex)
 		*out = PEER_UNSEEN;
 	else
-		*out = there.native_xdp ? PEER_TAKES : PEER_LOSES;
+		*out = there.native_xdp ? SENDS : PEER_LOSES;
 	return 0;
+}
+
+static int named(struct sending_ask *s, uint32_t ifindex, struct nl_link *link, struct sending *out)
+{
+	int err = link_get(&s->route, ifindex, -1, link);
+
+	if (err)
+		return err;
+	*out = (struct sending){ .how = SENDS };
+	strcpy(out->name, link->name);
+	strcpy(out->kind, link->kind);
+	return 0;
+}
+
+int sending_back(struct sending_ask *s, uint32_t ifindex, struct sending *out)
+{
+	struct nl_link link;
+	int err = named(s, ifindex, &link, out);
+
+	return err || !link.veth ? err : by_peer(&s->route, &link, &out->how);
+}
+
+int sending_redirect(struct sending_ask *s, uint32_t ifindex, struct sending *out)
+{
+	struct nl_link link;
+	uint64_t features;
+	int err = named(s, ifindex, &link, out);
+
+	if (err)
+		return err;
+	if (s->netdev) {
+		err = nl_xdp_features(&s->generic, s->netdev, ifindex, &features);
+		if (!err)
+			out->how = sends_by_features(features, link.veth);
+		return err;
+	}
+	if (link.veth)
+		return by_peer(&s->route, &link, &out->how);
+	out->how = sends_by_kind(link.kind);
+	return 0;
+}
+
+/* ---- in words ---- */
+
+static const char *reason(enum sends how)
+{
+	switch (how) {
+	case SENDS_WHOLE:
+		return "its driver cannot send frames of several buffers, which arrive by an interface with an MTU "
+		       "above 3400; lower that MTU";
+	case SENDS_WITH_PROGRAM:
+		return "its driver cannot, or only while an XDP program runs on it in native mode; put one there that "
+		       "passes everything";
+	case PEER_UNSEEN:
+		return "its veth peer cannot be seen from here; if an XDP program runs there, set mode: native";
+	default:
+		return "no XDP program runs on its veth peer; put one there that passes everything";
+	}
+}
+
+void sending_text(const struct sending *s, char *text, size_t size)
+{
+	if (s->how == SENDS_NEVER)
+		snprintf(text, size, "native XDP loses what it sends on %s: %s%s cannot transmit it; lead the route to "
+			 "the backends over one that can", s->name, *s->kind ? "an interface of kind " : "its driver",
+			 s->kind);
+	else
+		snprintf(text, size, "native XDP loses what it sends on %s: %s", s->name, reason(s->how));
 }
 
 /* ---- the driver's counters ---- */

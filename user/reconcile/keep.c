@@ -145,10 +145,21 @@ bool *keep_members(const struct live *l)
 
 /* ---- what is noted ---- */
 
-static bool is_over(const struct tracking *t, uint64_t entry, uint32_t now)
+/*
+ * Milliseconds for which the flow was quiet, at least. The unit in which it was seen may have been at its end; and who was
+ * seen since we looked at the clock was not quiet at all.
+ */
+static uint64_t quiet_for(uint64_t entry, uint32_t now)
 {
 	static const uint64_t unit_ms = (1ull << SHUNT_FLOW_UNIT) / 1000000;
-	uint64_t quiet_ms = shunt_flow_age(entry, now) * unit_ms;
+	uint32_t age = shunt_flow_age(entry, now);
+
+	return age && age < (1u << SHUNT_FLOW_SEEN_BITS) - 1 ? (age - 1) * unit_ms : 0;
+}
+
+static bool is_over(const struct tracking *t, uint64_t entry, uint32_t now)
+{
+	uint64_t quiet_ms = quiet_for(entry, now);
 
 	switch (shunt_flow_state(entry)) {
 	case SHUNT_FLOW_OPEN:
