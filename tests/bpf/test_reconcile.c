@@ -470,7 +470,7 @@ static void configure_edge(void)
 {
 	_cleanup_(config_freep) struct config *c = parse("interfaces: [{ name: v0, role: edge }]\nservices: []\n");
 
-	assert_int_equal(dp_configure(w.dp, c, false), 0);
+	assert_int_equal(dp_configure(w.dp, c, true), 0);
 }
 
 /* ... and no service is young. */
@@ -710,6 +710,208 @@ static void without_a_transition_flows_move_at_once(void **state)
 	apply(SHORT("transition: 0s", B(2) "," B(3) "," B(4) "," B(5)));
 	assert_int_equal(moving("web"), 0);
 	assert_int_equal(room_for_flows("web"), 0);
+	apply("services: []\n");
+}
+
+/* ---- looking into the flow cache ---- */
+
+#define TCP_FIN 0x01
+#define FLOWS(backends) \
+	"services:\n" \
+	"  - { name: web, listen: '192.0.2.10:80/tcp', health: none, transition: 1s, backends: [" backends "] }\n" \
+	"  - { name: any, listen: ['192.0.2.12:*/udp', '[2001:db8::12]:*/udp'], health: none,\n" \
+	"      backends: [" backends "] }\n"
+
+/* The last byte of the backend's address that the flow's packet is sent to; to: as explain says it. */
+static unsigned send_packet(const char *from, uint16_t port, const char *to, unsigned flags)
+{
+	uint8_t out[256] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_out = out, .data_size_out = sizeof(out));
+	char service[ADDR_TEXT];
+	struct listen l;
+	struct packet in;
+
+	assert_int_equal(listen_parse(to, &l), 0);
+	addr_format(&l.addr, service);
+	ether(&in);
+	if (addr_is4(&l.addr))
+		ip4(&in, (struct ip4){ .src = from, .dst = service });
+	else
+		ip6(&in, (struct ip6){ .src = from, .dst = service });
+	if (l.proto == IPPROTO_UDP)
+		udp(&in, port, l.port);
+	else
+		tcp(&in, port, l.port, flags);
+	packet_finish(&in);
+	opts.data_in = in.b;
+	opts.data_size_in = in.len;
+	assert_int_equal(bpf_prog_test_run_opts(dp_program_fd(w.dp, ROLE_EDGE), &opts), 0);
+	assert_true(opts.data_size_out > in.len);
+	return out[14 + 19];
+}
+
+static struct reconcile_flow_place place_of(const char *from, uint16_t port, const char *to)
+{
+	struct reconcile_flow_place p;
+	struct endpoint client = { .port = port };
+	struct listen l;
+
+	assert_int_equal(addr_parse(from, &client.addr), 0);
+	assert_int_equal(listen_parse(to, &l), 0);
+	assert_int_equal(reconcile_flow_of(w.r, &client, &l, &p), 0);
+	return p;
+}
+
+/* Of an endpoint 10.9.0.N */
+static unsigned last_byte(const struct endpoint *e) { return e ? e->addr.b[15] : 0; }
+
+struct flow_count {
+	unsigned all, of_state[4], elsewhere;
+};
+
+static void count_flow(void *arg, const struct reconcile_flow *f)
+{
+	struct flow_count *n = arg;
+
+	n->all++;
+	n->of_state[f->state]++;
+	n->elsewhere += f->elsewhere;
+	assert_in_range(f->age_seconds, 0, 20);
+}
+
+static struct flow_count count_flows(const char *name, uint32_t room)
+{
+	struct flow_count n = {};
+
+	assert_int_equal(reconcile_flows_each(w.r, name, count_flow, &n), room);
+	return n;
+}
+
+/* Packets to a destination of every kind; each is noted if its slot is in transition. */
+static const struct kind {
+	const char *service, *from, *to;
+	unsigned flags, state;
+} kinds[] = {
+	{ "web", "198.51.100.7", "192.0.2.10:80/tcp", TCP_ACK, SHUNT_FLOW_OPEN },
+	{ "web", "198.51.100.8", "192.0.2.10:80/tcp", TCP_SYN, SHUNT_FLOW_NEW },
+	{ "web", "198.51.100.9", "192.0.2.10:80/tcp", TCP_ACK | TCP_FIN, SHUNT_FLOW_CLOSING },
+	{ "any", "198.51.100.7", "192.0.2.12:4321/udp", 0, SHUNT_FLOW_UDP },
+	{ "any", "2001:db8::7", "[2001:db8::12]:4321/udp", 0, SHUNT_FLOW_UDP },
+};
+
+/* Sends one, and finds it again. Returns whether it is noted. */
+static bool is_found(const struct kind *k, uint16_t port)
+{
+	unsigned to = send_packet(k->from, port, k->to, k->flags);
+	struct reconcile_flow_place p = place_of(k->from, port, k->to);
+
+	assert_string_equal(p.service, k->service);
+	assert_int_equal(p.noted, p.phase == SLOT_OBSERVING);
+	assert_int_equal(last_byte(k->flags == TCP_SYN ? p.owner : p.anchor), to);
+	if (!p.noted)
+		return false;
+	assert_int_equal(last_byte(&p.flow.backend), to);
+	assert_int_equal(p.flow.state, k->state);
+	assert_int_equal(p.flow.elsewhere, k->flags != TCP_SYN);
+	assert_int_equal(p.flow.slot, p.slot);
+	return true;
+}
+
+static void every_noted_flow_is_found_with_its_backend(void **state)
+{
+	(void)state;
+	begin_transitions(FLOWS(B(2) "," B(3)));
+	assert_int_equal(count_flows(NULL, 0).all, 0);
+	apply(FLOWS(B(2) "," B(3) "," B(4) "," B(5)));
+	for (const struct kind *k = kinds; k < kinds + ARRAY_SIZE(kinds); k++) {
+		struct flow_count before = count_flows(k->service, 65536), after;
+		unsigned noted = 0;
+
+		for (int i = 0; i < PORTS; i++)
+			noted += is_found(k, 1000 + i);
+		after = count_flows(k->service, 65536);
+		assert_in_range(noted, PORTS / 4, PORTS * 3 / 4); /* half of the slots have a new owner */
+		assert_int_equal(after.all - before.all, noted);
+		assert_int_equal(after.of_state[k->state] - before.of_state[k->state], noted);
+		assert_int_equal(after.elsewhere - before.elsewhere, k->flags == TCP_SYN ? 0 : noted);
+	}
+	assert_int_equal(count_flows(NULL, 131072).all, count_flows("web", 65536).all + count_flows("any", 65536).all);
+	apply("services: []\n");
+}
+
+static void a_noted_flow_lingers_when_the_transition_has_ended(void **state)
+{
+	unsigned lingering = 0;
+
+	(void)state;
+	begin_transitions(FLOWS(B(2) "," B(3)));
+	apply(FLOWS(B(2) "," B(3) "," B(4) "," B(5)));
+	for (int i = 0; i < PORTS; i++)
+		send_packet(kinds[0].from, 1000 + i, kinds[0].to, TCP_ACK);
+	wait_until_zero(observing, 5);
+	for (int i = 0; i < PORTS; i++) {
+		struct reconcile_flow_place p = place_of(kinds[0].from, 1000 + i, kinds[0].to);
+
+		assert_int_not_equal(p.phase, SLOT_OBSERVING);
+		assert_true(!p.noted || p.phase == SLOT_LINGERING);
+		assert_int_equal(last_byte(p.anchor), last_byte(p.owner));
+		assert_int_equal(last_byte(p.noted ? &p.flow.backend : p.owner),
+				 send_packet(kinds[0].from, 1000 + i, kinds[0].to, TCP_ACK));
+		lingering += p.phase == SLOT_LINGERING;
+	}
+	assert_in_range(lingering, PORTS / 4, PORTS * 3 / 4);
+	apply("services: []\n");
+}
+
+static void what_no_service_listens_on_has_no_place(void **state)
+{
+	struct reconcile_flow_place p;
+	struct endpoint client;
+	struct listen l;
+
+	(void)state;
+	apply(FLOWS(B(2) "," B(3)));
+	assert_int_equal(endpoint_parse("198.51.100.7:1000", &client), 0);
+	assert_int_equal(listen_parse("192.0.2.12:80/tcp", &l), 0); /* every port, but of UDP */
+	assert_int_equal(reconcile_flow_of(w.r, &client, &l, &p), -ENOENT);
+	assert_int_equal(listen_parse("192.0.2.10:81/tcp", &l), 0);
+	assert_int_equal(reconcile_flow_of(w.r, &client, &l, &p), -ENOENT);
+	assert_int_equal(reconcile_flows_each(w.r, "nosuch", count_flow, NULL), -ENOENT);
+	apply("services: []\n");
+}
+
+/* More flows than there is room for; the next service with the number begins at zero. */
+static void flows_that_had_to_give_way_are_counted_for_their_service(void **state)
+{
+	struct reconcile_service s;
+	unsigned noted = 0;
+
+	(void)state;
+	begin_transitions(SHORT("flows: 512", B(2) "," B(3)));
+	apply(SHORT("flows: 512", B(2) "," B(3) "," B(4) "," B(5)));
+	for (int i = 0; i < 4000; i++) {
+		send_packet("198.51.100.7", 1000 + i, "192.0.2.10:80/tcp", TCP_ACK);
+		noted += place_of("198.51.100.7", 1000 + i, "192.0.2.10:80/tcp").noted;
+	}
+	s = service("web");
+	assert_true(noted > 1000);
+	assert_int_equal(s.flows_noted, noted);
+	assert_int_equal(s.flows_evicted, noted - count_flows("web", 512).all);
+	reconcile_service_clear(&s);
+	close_world();
+	open_world(); /* the next daemon goes on counting */
+	apply(SHORT("flows: 512", B(2) "," B(3) "," B(4) "," B(5)));
+	s = service("web");
+	assert_int_equal(s.flows_noted, noted);
+	reconcile_service_clear(&s);
+	apply("services: []\n");
+	apply(FLOWS(B(2)));
+	for (int i = 0; i < 2; i++) {
+		s = service(i ? "web" : "any");
+		assert_int_equal(s.flows_noted, 0);
+		assert_int_equal(s.flows_evicted, 0);
+		reconcile_service_clear(&s);
+	}
 	apply("services: []\n");
 }
 
@@ -1127,6 +1329,10 @@ int main(void)
 		cmocka_unit_test(a_backend_that_comes_back_while_it_keeps_flows_is_the_same),
 		cmocka_unit_test(the_next_daemon_finishes_what_the_one_before_began),
 		cmocka_unit_test(without_a_transition_flows_move_at_once),
+		cmocka_unit_test(every_noted_flow_is_found_with_its_backend),
+		cmocka_unit_test(a_noted_flow_lingers_when_the_transition_has_ended),
+		cmocka_unit_test(what_no_service_listens_on_has_no_place),
+		cmocka_unit_test(flows_that_had_to_give_way_are_counted_for_their_service),
 		cmocka_unit_test(what_was_counted_before_a_death_stays_the_services_and_is_no_others),
 		cmocka_unit_test_setup(who_was_never_checked_gets_nothing_while_another_is_proven, far_begin),
 		cmocka_unit_test_teardown(verdicts_of_a_service_that_starts_move_nothing_but_what_fails, far_end),

@@ -90,6 +90,27 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	[[ "$output" =~ "transition   90s"$'\n'"drain        1h"$'\n'"flows        at most 2048 noted" ]]
 }
 
+@test "flows: nothing is noted while nothing changes, and what is asked wrongly is said" {
+	run -0 --separate-stderr lab_shunt balancer f l dns
+	[ -z "$output" ] && [[ "$stderr" == *"no slot is in transition"* ]]
+	lab_shunt balancer flow list --backend 10.77.0.11:80 --state ud --limit 0
+	run -1 lab_shunt balancer flow list nosuch
+	[[ "$output" == *"there is no service nosuch"* ]]
+	run -1 lab_shunt balancer flow list web --backend 10.77.0.99:80
+	[[ "$output" == *"service web has no backend 10.77.0.99:80"* ]]
+	run -1 lab_shunt balancer flow list --limit 99999
+	run -1 lab_shunt balancer flow show 10.77.0.2:1 192.0.2.10:81/tcp
+	[[ "$output" == *"no service listens on 192.0.2.10:81/tcp"* ]]
+	run -2 lab_shunt balancer flow list --state sleepy
+	run -2 lab_shunt balancer flow list --limit many
+	run -2 lab_shunt balancer flow list --backend nobody
+	run -2 lab_shunt balancer flow show 10.77.0.2:1
+	run -2 lab_shunt balancer flow show 10.77.0.2 192.0.2.10:80/tcp
+	run -2 lab_shunt balancer backend list --state open
+	run -2 lab_shunt balancer service list --dry-run
+	lab_shunt balancer flow help | grep -q -- '--state'
+}
+
 # ---- JSON ----
 
 @test "every -j output is one JSON document with its keys" {
@@ -106,6 +127,9 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.10:80/tcp | jq -e '.verdict == "edge_forwarded" and .service == "web"
 		and .nexthop.interface == "eth0" and (.tunnel.source | startswith("198.18.")) and (.steps | length > 1)'
 	lab_shunt balancer -j drop list | jq -e '.drops | type == "array"'
+	lab_shunt balancer -j flow list dns | jq -e '. == { flows: [], total: 0, max_flows: 0 }'
+	lab_shunt balancer -j flow show 10.77.0.2:1 192.0.2.10:53/udp | jq -e '.service == "dns" and .slot < .slots
+		and .phase == "steady" and .owner == "10.77.0.11:53" and .anchor == .owner and .flow == null'
 	lab_shunt balancer -j apply --dry-run "$LAB_DIR/balancer.yaml" | jq -e '.dry_run == true and .changes == []'
 	lab_shunt balancer -j backend weight web 10.77.0.11:80 50 | jq -e type
 }

@@ -30,6 +30,10 @@ value() { scrape | grep -F "$1 " | awk '{ print $NF }'; }
 	[ "$(value 'shunt_backend_weight{service="web",backend="10.77.0.11:80"}')" = 100 ]
 	[ "$(value 'shunt_interface_attached{interface="eth0",role="edge",mode="native"}')" = 1 ]
 	[ "$(value 'shunt_packets_total{verdict="edge_forwarded"}')" = "$(lab_shunt balancer -j status | jq .packets.edge_forwarded)" ]
+	[ "$(value 'shunt_service_flows_max{service="dns"}')" = 0 ]
+	[ "$(value 'shunt_flows_evicted_total{service="web"}')" = 0 ]
+	scrape | grep -qx 'shunt_transitions_uncached_total 0'
+	[ "$(value 'shunt_limit{limit="flows"}')" = "$(lab_shunt balancer -j status | jq .limits.flows.of)" ]
 	scrape | grep -q '^process_resident_memory_bytes [1-9]'
 }
 

@@ -251,6 +251,37 @@ static void a_backend_without_a_way_says_why(void **state)
 	json_decref(o);
 }
 
+static void a_flow_is_rendered_with_its_backend_and_how_it_was_seen(void **state)
+{
+	struct reconcile_flow f = { .service = "web", .slot = 17, .state = SHUNT_FLOW_CLOSING, .age_seconds = 8,
+				    .elsewhere = true };
+	json_t *o, *expected = json_pack("{s:s, s:i, s:s, s:s, s:i, s:b}", "service", "web", "slot", 17, "backend",
+					 "[2001:db8::11]:80", "state", "closing", "age_seconds", 8, "elsewhere", 1);
+
+	(void)state;
+	assert_int_equal(endpoint_parse("[2001:db8::11]:80", &f.backend), 0);
+	o = render_flow(&f);
+	assert_true(json_equal(o, expected));
+	json_decref(expected);
+	json_decref(o);
+}
+
+static void a_flow_that_is_not_noted_has_its_slot_all_the_same(void **state)
+{
+	struct endpoint owner = {};
+	struct reconcile_flow_place p = { .service = "web", .slot = 17, .n_slots = 64, .phase = SLOT_OBSERVING,
+					  .owner = &owner };
+	json_t *o, *expected = json_pack("{s:s, s:i, s:i, s:s, s:s, s:n, s:n}", "service", "web", "slot", 17, "slots", 64,
+					 "phase", "observing", "owner", "10.0.0.11:80", "anchor", "flow");
+
+	(void)state;
+	assert_int_equal(endpoint_parse("10.0.0.11:80", &owner), 0);
+	o = render_flow_place(&p);
+	assert_true(json_equal(o, expected));
+	json_decref(expected);
+	json_decref(o);
+}
+
 static void an_interface_that_is_gone_is_named_by_its_number(void **state)
 {
 	struct dp_drop gone = { .ifindex = 7, .reason = SHUNT_REASON_FRAGMENT, .packets = 3 };
@@ -458,6 +489,8 @@ int main(void)
 		cmocka_unit_test(a_service_is_rendered_with_its_backends),
 		cmocka_unit_test(a_service_says_how_it_keeps_flows),
 		cmocka_unit_test(a_backend_without_a_way_says_why),
+		cmocka_unit_test(a_flow_is_rendered_with_its_backend_and_how_it_was_seen),
+		cmocka_unit_test(a_flow_that_is_not_noted_has_its_slot_all_the_same),
 		cmocka_unit_test(an_interface_that_is_gone_is_named_by_its_number),
 		cmocka_unit_test(text_that_is_not_utf8_is_made_so),
 		cmocka_unit_test(a_forwarded_packet_is_followed_to_its_next_hop),

@@ -33,7 +33,7 @@ _shunt_arguments() {
 	local object=$1 verb=$2
 	shift 2
 	case $object-$verb in
-	service-list | service-show | service-delete | backend-list | backend-show)
+	service-list | service-show | service-delete | backend-list | backend-show | flow-list)
 		[ $# = 0 ] && _shunt_offer "$(_shunt_services)" ;;
 	backend-add)
 		case $# in
@@ -66,6 +66,20 @@ _shunt_verbs() {
 	fi
 }
 
+_shunt_flow() {
+	case $prev in
+	--backend) _shunt_offer "$(_shunt_backends)" ;;
+	--state) _shunt_offer new open closing udp ;;
+	--limit) ;;
+	*)
+		if [[ $1 == list && $cur == -* ]]; then
+			_shunt_offer --backend --state --limit
+		else
+			_shunt_verbs flow "list show" "$@"
+		fi ;;
+	esac
+}
+
 _shunt_file() {
 	if [[ $cur == -* ]]; then
 		_shunt_offer --dry-run
@@ -82,6 +96,7 @@ _shunt_object() {
 	service) _shunt_verbs service "list show add delete" "$@" ;;
 	backend) _shunt_verbs backend "list show add delete drain disable enable weight" "$@" ;;
 	explain) _shunt_explain "$@" ;;
+	flow) _shunt_flow "$@" ;;
 	apply) _shunt_file ;;
 	esac
 }
@@ -101,7 +116,7 @@ _shunt() {
 	esac
 	for ((i = 1; i < cword; i++)); do
 		case ${words[i]} in
-		-s | --socket) i=$((i + 1)) ;;
+		-s | --socket | --backend | --state | --limit) i=$((i + 1)) ;;
 		-*) ;;
 		*) given+=("${words[i]}") ;;
 		esac
@@ -111,7 +126,7 @@ _shunt() {
 	elif [[ $cur == -* ]]; then
 		_shunt_offer -j --json -s --socket -h --help --version
 	else
-		_shunt_offer status service backend apply explain drop help
+		_shunt_offer status service backend apply explain drop flow help
 	fi
 	! declare -F __ltrim_colon_completions > /dev/null || __ltrim_colon_completions "$cur"
 }

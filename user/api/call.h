@@ -42,6 +42,9 @@ int get_services(struct call *c);
 int get_service(struct call *c);
 int get_backends(struct call *c);
 int get_drops(struct call *c);
+/* flows.c */
+int get_flows(struct call *c);
+int get_flow(struct call *c);
 /* status.c */
 int get_status(struct call *c);
 /* change.c */

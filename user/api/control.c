@@ -32,6 +32,8 @@ static const struct route {
 	{ EVHTTP_REQ_POST, "v1/apply", false, post_apply },
 	{ EVHTTP_REQ_POST, "v1/explain", false, post_explain },
 	{ EVHTTP_REQ_GET, "v1/drops", false, get_drops },
+	{ EVHTTP_REQ_GET, "v1/flows", false, get_flows },
+	{ EVHTTP_REQ_GET, "v1/flows/?/?/?", false, get_flow },
 };
 
 /* ---- what handlers use ---- */

@@ -122,20 +122,46 @@ static void write_packets(struct expo *e, const struct api *a)
 
 /* ---- services ---- */
 
+static uint64_t service_packets(const struct reconcile_service *s) { return s->packets; }
+static uint64_t service_bytes(const struct reconcile_service *s) { return s->bytes; }
+static uint64_t service_slots(const struct reconcile_service *s) { return s->n_slots; }
+static uint64_t service_moving(const struct reconcile_service *s) { return s->moving; }
+static uint64_t service_flows(const struct reconcile_service *s) { return s->flows; }
+static uint64_t service_max_flows(const struct reconcile_service *s) { return s->max_flows; }
+static uint64_t service_noted(const struct reconcile_service *s) { return s->flows_noted; }
+static uint64_t service_evicted(const struct reconcile_service *s) { return s->flows_evicted; }
+static uint64_t service_let_go(const struct reconcile_service *s) { return s->let_go; }
+
+static const struct service_family {
+	enum expo_type type;
+	const char *name, *help;
+	uint64_t (*value)(const struct reconcile_service *s);
+} service_families[] = {
+	{ EXPO_COUNTER, "shunt_service_packets", "Packets of clients sent to backends of the service.", service_packets },
+	{ EXPO_COUNTER, "shunt_service_bytes", "Bytes of those packets, from their IP headers on.", service_bytes },
+	{ EXPO_GAUGE, "shunt_service_slots", "Slots of the service's table.", service_slots },
+	{ EXPO_GAUGE, "shunt_service_slots_moving", "Slots whose older flows stay with the backend before.",
+	  service_moving },
+	{ EXPO_GAUGE, "shunt_service_flows", "Flows noted while slots are in transition, a second ago at most.",
+	  service_flows },
+	{ EXPO_GAUGE, "shunt_service_flows_max", "How many can be noted; 0 while nothing is in transition.",
+	  service_max_flows },
+	{ EXPO_COUNTER, "shunt_flows_noted", "Flows that were noted.", service_noted },
+	{ EXPO_COUNTER, "shunt_flows_evicted", "Live flows whose note gave way to another, for want of room.",
+	  service_evicted },
+	{ EXPO_COUNTER, "shunt_flows_let_go", "Live flows that lost their backend to a deadline or to the operator.",
+	  service_let_go },
+};
+
 static void write_services(struct expo *e, const struct services *all)
 {
-	expo_family(e, EXPO_COUNTER, "shunt_service_packets", "Packets of clients sent to backends of the service.");
-	for (size_t i = 0; i < all->n; i++)
-		expo_count(e, all->list[i].packets, "service", all->list[i].conf->name, NULL);
-	expo_family(e, EXPO_COUNTER, "shunt_service_bytes", "Bytes of those packets, from their IP headers on.");
-	for (size_t i = 0; i < all->n; i++)
-		expo_count(e, all->list[i].bytes, "service", all->list[i].conf->name, NULL);
-	expo_family(e, EXPO_GAUGE, "shunt_service_slots", "Slots of the service's table.");
-	for (size_t i = 0; i < all->n; i++)
-		expo_count(e, all->list[i].n_slots, "service", all->list[i].conf->name, NULL);
-	expo_family(e, EXPO_GAUGE, "shunt_service_slots_moving", "Slots whose older flows stay with the backend before.");
-	for (size_t i = 0; i < all->n; i++)
-		expo_count(e, all->list[i].moving, "service", all->list[i].conf->name, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(service_families); i++) {
+		const struct service_family *family = &service_families[i];
+
+		expo_family(e, family->type, family->name, family->help);
+		for (size_t j = 0; j < all->n; j++)
+			expo_count(e, family->value(&all->list[j]), "service", all->list[j].conf->name, NULL);
+	}
 }
 
 /*
@@ -386,6 +412,7 @@ static void write_limits(struct expo *e, const struct api *a, const struct recon
 		{ "members", now->members, of->members },
 		{ "backends", now->backends, of->backends },
 		{ "slots", now->slots, of->slots },
+		{ "flows", now->flows, of->flows },
 	};
 
 	expo_family(e, EXPO_GAUGE, "shunt_limit", "Size of the map, from limits in the configuration.");
@@ -406,6 +433,9 @@ static void write_reconcile(struct expo *e, const struct api *a)
 	expo_count(e, now.applies, NULL);
 	expo_family(e, EXPO_GAUGE, "shunt_apply_duration_seconds", "Duration of the last one.");
 	expo_value(e, now.last_apply_seconds, NULL);
+	expo_family(e, EXPO_COUNTER, "shunt_transitions_uncached",
+		    "Changes whose older flows moved too, because no part of the flow cache was free.");
+	expo_count(e, now.uncached, NULL);
 	expo_family(e, EXPO_COUNTER, "shunt_health_changes", "Backends that became healthy or unhealthy.");
 	expo_count(e, now.verdicts, NULL);
 	expo_family(e, EXPO_GAUGE, "shunt_failover_duration_seconds", "Last time from a verdict to its store in the kernel.");

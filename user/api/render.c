@@ -14,6 +14,18 @@ const char *const reason_words[SHUNT_N_REASONS] = { SHUNT_REASONS(X) };
 const char *const reason_texts[SHUNT_N_REASONS] = { SHUNT_REASONS(X) };
 #undef X
 
+const char *const flow_state_words[4] = {
+	[SHUNT_FLOW_NEW] = "new",
+	[SHUNT_FLOW_OPEN] = "open",
+	[SHUNT_FLOW_CLOSING] = "closing",
+	[SHUNT_FLOW_UDP] = "udp",
+};
+const char *const slot_phase_words[N_SLOT_PHASES] = {
+	[SLOT_STEADY] = "steady",
+	[SLOT_OBSERVING] = "observing",
+	[SLOT_LINGERING] = "lingering",
+};
+
 double backend_share(const struct reconcile_service *s, const struct reconcile_backend *b)
 {
 	return s->n_slots ? (double)b->slots / s->n_slots : 0;
@@ -170,4 +182,29 @@ json_t *render_drop(const struct dp_drop *d)
 	return json_pack("{s:s, s:s, s:I, s:s}", "interface", drop_interface(d, interface), "reason",
 			 known ? reason_words[d->reason] : "unknown", "packets", (json_int_t)d->packets, "description",
 			 known ? reason_texts[d->reason] : "a reason that this version does not know");
+}
+
+/* ---- flows ---- */
+
+json_t *render_flow(const struct reconcile_flow *f)
+{
+	char backend[ENDPOINT_TEXT];
+
+	return json_pack("{s:s, s:i, s:s, s:s, s:i, s:b}", "service", f->service, "slot", (int)f->slot, "backend",
+			 endpoint_format(&f->backend, backend), "state", flow_state_words[f->state], "age_seconds",
+			 (int)f->age_seconds, "elsewhere", f->elsewhere);
+}
+
+static json_t *endpoint_or_null(const struct endpoint *e)
+{
+	char text[ENDPOINT_TEXT];
+
+	return e ? json_string(endpoint_format(e, text)) : json_null();
+}
+
+json_t *render_flow_place(const struct reconcile_flow_place *p)
+{
+	return json_pack("{s:s, s:i, s:i, s:s, s:o, s:o, s:o}", "service", p->service, "slot", (int)p->slot, "slots",
+			 (int)p->n_slots, "phase", slot_phase_words[p->phase], "owner", endpoint_or_null(p->owner),
+			 "anchor", endpoint_or_null(p->anchor), "flow", p->noted ? render_flow(&p->flow) : json_null());
 }

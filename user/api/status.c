@@ -178,10 +178,10 @@ static json_t *status_limits(const struct api *a)
 	struct reconcile_stats now;
 
 	reconcile_stats(a->x->reconcile, &now);
-	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "services", limit(now.services, of->services), "listeners",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "services", limit(now.services, of->services), "listeners",
 			 limit(now.listeners, of->listeners), "members", limit(now.members, of->members),
 			 "backends", limit(now.backends, of->backends), "slots",
-			 limit(now.slots, of->slots));
+			 limit(now.slots, of->slots), "flows", limit(now.flows, of->flows));
 }
 
 static json_t *status_lacks(const struct api *a)

@@ -104,7 +104,7 @@ static int apply(const struct cli *cli, int argc, char **argv)
 static const struct verb verbs[] = {
 	{ "", 1, 1, "FILE",
 	  "make the running state equal to FILE (-: standard input); --dry-run only says what would change and move",
-	  apply, true },
+	  apply, OPTION_DRY_RUN },
 };
 
 const struct object apply_object = OBJECT("apply", "make the running state equal to a file", verbs);

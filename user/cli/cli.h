@@ -11,10 +11,15 @@
 /* Exit statuses; scripts depend on them. */
 enum { DONE = 0, FAILED = 1, WRONG_USAGE = 2, UNREACHABLE = 3 };
 
+/* Options that only some verbs know: bits beyond the letters of the others. */
+enum { OPTION_DRY_RUN = 1 << 9, OPTION_BACKEND = 1 << 10, OPTION_STATE = 1 << 11, OPTION_LIMIT = 1 << 12 };
+
 struct cli {
 	const char *socket;
 	bool json; /* one JSON document on standard output, errors too */
+	unsigned options; /* OPTION_* that are given */
 	bool dry_run;
+	const char *backend, *state, *limit; /* as they were given; NULL: not */
 };
 
 struct verb {
@@ -23,7 +28,7 @@ struct verb {
 	const char *arguments; /* "NAME LISTEN...", for help */
 	const char *help; /* what it does, for help */
 	int (*run)(const struct cli *cli, int argc, char **argv); /* returns an exit status */
-	bool dry_run; /* knows --dry-run */
+	unsigned options; /* OPTION_* that it knows; false: none */
 };
 
 struct object {
@@ -34,6 +39,7 @@ struct object {
 #define OBJECT(object_name, text, table) \
 	{ .name = (object_name), .help = (text), .verbs = (table), .n_verbs = sizeof(table) / sizeof((table)[0]) }
 
-extern const struct object status_object, service_object, backend_object, apply_object, explain_object, drop_object;
+extern const struct object status_object, service_object, backend_object, apply_object, explain_object, drop_object,
+	flow_object;
 
 #endif

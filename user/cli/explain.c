@@ -7,23 +7,7 @@
 #include "base/clean.h"
 #include "cli/client.h"
 #include "cli/output.h"
-
-static int bad_endpoint(const struct cli *cli, const char *text, const char *like)
-{
-	return complain(cli, WRONG_USAGE, "\"%s\" is no %s, such as 192.0.2.10:80%s or [2001:db8::10]:80%s", text, like,
-			strchr(like, '/') ? "/tcp" : "", strchr(like, '/') ? "/tcp" : "");
-}
-
-/* "192.0.2.10:80/tcp" in place: cuts the protocol off; without one it is tcp. NULL: there is another one. */
-static const char *take_protocol(char *text)
-{
-	char *slash = strchr(text, '/');
-
-	if (!slash)
-		return "tcp";
-	*slash++ = '\0';
-	return !strcmp(slash, "tcp") ? "tcp" : !strcmp(slash, "udp") ? "udp" : NULL;
-}
+#include "cli/question.h"
 
 /* "syn", "dev IFNAME", "length N", in any order. */
 static int take_words(const struct cli *cli, int argc, char **argv, json_t *body)
@@ -72,17 +56,13 @@ static int ask(const struct cli *cli, json_t *body)
 
 static int explain(const struct cli *cli, int argc, char **argv)
 {
-	_cleanup_free_ char *destination = strdup(argv[1]);
-	const char *protocol = destination ? take_protocol(destination) : NULL;
-	struct endpoint src, dst;
+	_cleanup_(question_clear) struct question q = {};
+	int status = question_read(cli, argv[0], argv[1], &q);
 	json_t *body;
-	int status;
 
-	if (endpoint_parse(argv[0], &src) || !src.port)
-		return bad_endpoint(cli, argv[0], "ADDRESS:PORT");
-	if (!protocol || endpoint_parse(destination, &dst) || !dst.port)
-		return bad_endpoint(cli, argv[1], "ADDRESS:PORT/PROTOCOL");
-	body = json_pack("{s:s, s:s, s:s}", "source", argv[0], "destination", destination, "protocol", protocol);
+	if (status)
+		return status;
+	body = json_pack("{s:s, s:s, s:s}", "source", q.source, "destination", q.destination, "protocol", q.protocol);
 	status = take_words(cli, argc - 2, argv + 2, body);
 	if (!status)
 		return ask(cli, body);

@@ -11,7 +11,8 @@
 #include "cli/word.h"
 
 static const struct object *const objects[] = { &status_object, &service_object, &backend_object,
-						&apply_object, &explain_object, &drop_object };
+						&apply_object, &explain_object, &drop_object,
+						&flow_object };
 
 static const char *object_name(const void *table, size_t i)
 {
@@ -23,13 +24,26 @@ static const char *verb_name(const void *table, size_t i)
 	return ((const struct verb *)table)[i].name;
 }
 
+/* Options that only some verbs know. */
+static const struct {
+	unsigned option;
+	const char *name, *usage;
+} verb_options[] = {
+	{ OPTION_DRY_RUN, "dry-run", "--dry-run" },
+	{ OPTION_BACKEND, "backend", "--backend ADDRESS:PORT" },
+	{ OPTION_STATE, "state", "--state STATE" },
+	{ OPTION_LIMIT, "limit", "--limit N" },
+};
+
 /* ---- help ---- */
 
 static void print_verb(const struct object *o, const struct verb *v)
 {
-	printf("  shunt %s%s%s%s%s%s\n", o->name, *v->name ? " " : "", v->name, *v->arguments ? " " : "", v->arguments,
-	       v->dry_run ? " [--dry-run]" : "");
-	printf("      %s\n", v->help);
+	printf("  shunt %s%s%s%s%s", o->name, *v->name ? " " : "", v->name, *v->arguments ? " " : "", v->arguments);
+	for (size_t i = 0; i < ARRAY_SIZE(verb_options); i++)
+		if (v->options & verb_options[i].option)
+			printf(" [%s]", verb_options[i].usage);
+	printf("\n      %s\n", v->help);
 }
 
 static int help_object(const struct object *o)
@@ -56,7 +70,7 @@ static int help_all(void)
 	       "  -s, --socket SOCKET  the daemon's control socket (%s)\n"
 	       "  -h, --help           help, also for an object or a verb; so does the word help\n"
 	       "      --version        print the version\n\n"
-	       "Words may be cut short as long as only one is meant. list and show are the same.\n"
+	       "Words may be cut short as long as only one is meant. list and show are the same, but of flow.\n"
 	       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 daemon not reachable.\n",
 	       SHUNT_SOCKET);
 	return DONE;
@@ -90,8 +104,10 @@ static int run_verb(const struct cli *cli, const struct object *o, const struct 
 	if (argc < v->min || argc > v->max)
 		return complain(cli, WRONG_USAGE, "too %s arguments; usage: shunt %s%s%s %s", argc < v->min ? "few" : "many",
 				o->name, space, v->name, v->arguments);
-	if (cli->dry_run && !v->dry_run)
-		return complain(cli, WRONG_USAGE, "--dry-run is for apply, not for %s%s%s", o->name, space, v->name);
+	for (size_t i = 0; i < ARRAY_SIZE(verb_options); i++)
+		if (cli->options & ~v->options & verb_options[i].option)
+			return complain(cli, WRONG_USAGE, "--%s is no option of %s%s%s; see shunt %s help",
+					verb_options[i].name, o->name, space, v->name, o->name);
 	return v->run(cli, argc, argv);
 }
 
@@ -132,11 +148,15 @@ static int run(const struct cli *cli, bool help, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	enum { VERSION = 256, DRY_RUN };
+	enum { VERSION = 256 };
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },    { "socket", required_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' },    { "version", no_argument, NULL, VERSION },
-		{ "dry-run", no_argument, NULL, DRY_RUN }, {}
+		{ "dry-run", no_argument, NULL, OPTION_DRY_RUN },
+		{ "backend", required_argument, NULL, OPTION_BACKEND },
+		{ "state", required_argument, NULL, OPTION_STATE },
+		{ "limit", required_argument, NULL, OPTION_LIMIT },
+		{}
 	};
 	struct cli cli = { .socket = SHUNT_SOCKET };
 	bool help = false;
@@ -148,12 +168,16 @@ int main(int argc, char **argv)
 		case 'j': cli.json = true; break;
 		case 's': cli.socket = optarg; break;
 		case 'h': help = true; break;
-		case DRY_RUN: cli.dry_run = true; break;
+		case OPTION_DRY_RUN: cli.dry_run = true; break;
+		case OPTION_BACKEND: cli.backend = optarg; break;
+		case OPTION_STATE: cli.state = optarg; break;
+		case OPTION_LIMIT: cli.limit = optarg; break;
 		case VERSION: return printf("shunt %s\n", SHUNT_VERSION) < 0;
 		default:
 			return complain(&cli, WRONG_USAGE, "option %s is unknown, or lacks its argument; see shunt help",
 					argv[optind - 1]);
 		}
+		cli.options |= option & (OPTION_DRY_RUN | OPTION_BACKEND | OPTION_STATE | OPTION_LIMIT);
 	}
 	return run(&cli, help, argc - optind, argv + optind);
 }

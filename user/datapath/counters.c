@@ -65,13 +65,40 @@ int dp_member_counters(struct datapath *dp, uint32_t first, uint32_t n, struct s
 	return err;
 }
 
-int dp_member_counters_clear(struct datapath *dp, uint32_t member)
+/* size: of a value on one CPU */
+static int clear(struct datapath *dp, enum dp_map map, uint32_t key, size_t size)
 {
-	_cleanup_free_ struct shunt_counter *zero = calloc(dp->n_cpus, sizeof(*zero));
+	_cleanup_free_ void *zero = calloc(dp->n_cpus, size);
 
 	if (!zero)
 		return -ENOMEM;
-	return bpf_map_update_elem(dp->maps[MAP_MEMBER_COUNTERS], &member, zero, BPF_ANY) ? -errno : 0;
+	return bpf_map_update_elem(dp->maps[map], &key, zero, BPF_ANY) ? -errno : 0;
+}
+
+int dp_member_counters_clear(struct datapath *dp, uint32_t member)
+{
+	return clear(dp, MAP_MEMBER_COUNTERS, member, sizeof(struct shunt_counter));
+}
+
+int dp_flow_counters(struct datapath *dp, uint32_t service, struct shunt_flow_counter *out)
+{
+	_cleanup_free_ struct shunt_flow_counter *values = calloc(dp->n_cpus, sizeof(*values));
+
+	if (!values)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(dp->maps[MAP_FLOW_COUNTERS], &service, values))
+		return -errno;
+	*out = (struct shunt_flow_counter){};
+	for (int i = 0; i < dp->n_cpus; i++) {
+		out->noted += values[i].noted;
+		out->evicted += values[i].evicted;
+	}
+	return 0;
+}
+
+int dp_flow_counters_clear(struct datapath *dp, uint32_t service)
+{
+	return clear(dp, MAP_FLOW_COUNTERS, service, sizeof(struct shunt_flow_counter));
 }
 
 static int sum_words(struct datapath *dp, enum dp_map map, const void *key, uint64_t *out)

@@ -181,6 +181,11 @@ struct shunt_backend *dp_backends(struct datapath *dp)
 	return dp->mapped[MAP_BACKENDS];
 }
 
+uint64_t dp_secret(const struct datapath *dp)
+{
+	return dp->secret;
+}
+
 struct shunt_flow_bucket *dp_flows(struct datapath *dp)
 {
 	return dp->mapped[MAP_FLOWS];

@@ -64,6 +64,7 @@ __u64 *dp_slots(struct datapath *dp);
 struct shunt_member *dp_members(struct datapath *dp);
 struct shunt_backend *dp_backends(struct datapath *dp);
 struct shunt_flow_bucket *dp_flows(struct datapath *dp); /* [limits.flows / SHUNT_FLOW_WAYS] */
+uint64_t dp_secret(const struct datapath *dp); /* of the flow cache, as the programs have it */
 static inline void dp_store(__u64 *word, __u64 value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 
 /* listeners, and with them the filter and the address marks */
@@ -86,6 +87,9 @@ void dp_grace(void);
 /* Sums over CPUs, members [first, first + n) into out. */
 int dp_member_counters(struct datapath *dp, uint32_t first, uint32_t n, struct shunt_counter *out);
 int dp_member_counters_clear(struct datapath *dp, uint32_t member);
+/* Of one service. */
+int dp_flow_counters(struct datapath *dp, uint32_t service, struct shunt_flow_counter *out);
+int dp_flow_counters_clear(struct datapath *dp, uint32_t service);
 int dp_verdicts(struct datapath *dp, uint64_t out[SHUNT_N_VERDICTS]);
 
 struct dp_drop {

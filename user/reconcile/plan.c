@@ -217,7 +217,7 @@ static int fresh_live(struct reconcile *r, struct plan *p)
 	strcpy(p->live->name, p->want->name);
 	if (space_take(&r->service_ids, 1, &p->live->id))
 		return err_r(-ENOSPC, "more services than limits.services (%u): raise it", r->service_ids.size);
-	return 0;
+	return dp_flow_counters_clear(r->dp, p->live->id); /* the number may have been another's */
 }
 
 int plan_make(struct reconcile *r, const struct service *want, struct plan *p)

@@ -55,6 +55,7 @@ struct reconcile_service {
 	uint32_t n_slots;
 	uint32_t moving; /* slots that are not steady: older flows stay with the backend that they had */
 	uint32_t flows, max_flows; /* noted in its part of the flow cache, at the last look; 0 of 0: it has none */
+	uint64_t flows_noted, flows_evicted; /* since it was made: that got an entry; live ones that lost theirs to others */
 	uint32_t retiring; /* backends that were taken away and keep the flows that they have */
 	uint64_t let_go; /* live flows that lost their backend to a deadline or to the operator */
 	uint64_t packets, bytes; /* of all its backends, those that are gone included */
@@ -69,6 +70,41 @@ void reconcile_service_clear(struct reconcile_service *s);
 /* Names for what an explained packet met; NULL, or false, when it is not ours. */
 const char *reconcile_service_name(const struct reconcile *r, uint32_t service);
 bool reconcile_backend_at(const struct reconcile *r, uint32_t backend, struct endpoint *out);
+
+/* ---- the flow cache: flows of slots that are in transition (bpf/slot.h) ---- */
+
+struct reconcile_flow {
+	const char *service;
+	uint32_t slot; /* within the service's table */
+	struct endpoint backend; /* that has it */
+	uint32_t backend_id; /* index into `backends` */
+	uint32_t state; /* SHUNT_FLOW_* */
+	uint32_t age_seconds; /* since it was seen, give or take 4.3 s */
+	bool elsewhere; /* than with the slot's owner */
+};
+/*
+ * Calls fn for each flow that is noted, of one service or (NULL) of all. Returns how many there is room for; 0: nothing
+ * is in transition. -ENOENT: there is no such service.
+ */
+typedef void (*reconcile_flow_fn)(void *arg, const struct reconcile_flow *flow);
+int reconcile_flows_each(const struct reconcile *r, const char *service, reconcile_flow_fn fn, void *arg);
+
+/* Where one flow is. Texts and endpoints are valid until the next change. */
+enum slot_phase { SLOT_STEADY, SLOT_OBSERVING, SLOT_LINGERING, N_SLOT_PHASES };
+struct reconcile_flow_place {
+	const char *service;
+	uint32_t slot, n_slots;
+	enum slot_phase phase;
+	const struct endpoint *owner; /* of new flows; NULL: nobody */
+	const struct endpoint *anchor; /* of flows that are not noted; NULL: nobody */
+	bool noted;
+	struct reconcile_flow flow; /* if noted */
+};
+/* to: the packet's destination. -ENOENT: no service listens there */
+int reconcile_flow_of(const struct reconcile *r, const struct endpoint *client, const struct listen *to,
+		      struct reconcile_flow_place *out);
+
+/* ---- what would be ---- */
 
 /*
  * For each service of `wanted` or of the applied config: slots that would have another owner. A service that comes

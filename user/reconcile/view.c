@@ -45,16 +45,18 @@ static int by_endpoint(const void *a, const void *b)
 int reconcile_service(const struct reconcile *r, const char *name, struct reconcile_service *out)
 {
 	_cleanup_free_ struct shunt_counter *counters = NULL;
+	struct shunt_flow_counter flows = {};
 	struct live *l = live_find(r, name);
 	int err;
 
 	if (!l || !l->conf)
 		return -ENOENT;
 	live_digest(l);
+	dp_flow_counters(r->dp, l->id, &flows);
 	*out = (struct reconcile_service){ .conf = l->conf, .id = l->id, .n_slots = l->n_slots, .moving = l->moving,
 					   .flows = l->log2_buckets ? l->noted : 0,
 					   .max_flows = l->log2_buckets ? SHUNT_FLOW_WAYS << l->log2_buckets : 0,
-					   .let_go = l->let_go,
+					   .flows_noted = flows.noted, .flows_evicted = flows.evicted, .let_go = l->let_go,
 					   .retiring = l->n_retiring,
 					   .fingerprint = l->fingerprint, .packets = l->retired.packets,
 					   .bytes = l->retired.bytes };
