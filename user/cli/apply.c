@@ -78,14 +78,7 @@ static int send_file(const struct cli *cli, FILE *f, const char *name)
 	status = read_file(cli, f, name, text, &len);
 	if (!status)
 		status = client_post(cli, path, text, len, &reply);
-	if (status)
-		return status;
-	if (cli->json)
-		status = print_json(reply);
-	else
-		print_changes(reply);
-	json_decref(reply);
-	return status;
+	return status ? status : show_reply(cli, reply, print_changes);
 }
 
 static int apply(const struct cli *cli, int argc, char **argv)

@@ -44,14 +44,7 @@ static int ask(const struct cli *cli, json_t *body)
 	json_t *reply;
 	int status = client_post_json(cli, "/v1/explain", body, &reply);
 
-	if (status)
-		return status;
-	if (cli->json)
-		status = print_json(reply);
-	else
-		print_steps(reply);
-	json_decref(reply);
-	return status;
+	return status ? status : show_reply(cli, reply, print_steps);
 }
 
 static int explain(const struct cli *cli, int argc, char **argv)

@@ -114,14 +114,7 @@ static int flow_list(const struct cli *cli, int argc, char **argv)
 		return status;
 	path = list_path(cli, argc ? argv[0] : NULL, state);
 	status = client_get(cli, path, &reply);
-	if (status)
-		return status;
-	if (cli->json)
-		status = print_json(reply);
-	else
-		print_flows(reply);
-	json_decref(reply);
-	return status;
+	return status ? status : show_reply(cli, reply, print_flows);
 }
 
 /* ---- show ---- */
@@ -172,14 +165,7 @@ static int flow_show(const struct cli *cli, int argc, char **argv)
 		return status;
 	path = client_path("flows", q.source, q.destination, q.protocol, NULL);
 	status = client_get(cli, path, &reply);
-	if (status)
-		return status;
-	if (cli->json)
-		status = print_json(reply);
-	else
-		print_place(reply);
-	json_decref(reply);
-	return status;
+	return status ? status : show_reply(cli, reply, print_place);
 }
 
 static const struct verb verbs[] = {

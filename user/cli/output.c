@@ -16,6 +16,18 @@ int print_json(const json_t *o)
 	return DONE;
 }
 
+int show_reply(const struct cli *cli, json_t *reply, void (*print)(const json_t *reply))
+{
+	int status = DONE;
+
+	if (cli->json)
+		status = print_json(reply);
+	else
+		print(reply);
+	json_decref(reply);
+	return status;
+}
+
 int complain(const struct cli *cli, int status, const char *fmt, ...)
 {
 	_cleanup_free_ char *text = NULL;

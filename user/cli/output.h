@@ -11,6 +11,8 @@
 /* Says what is wrong, as JSON on standard output with -j, and returns status. */
 int complain(const struct cli *cli, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int print_json(const json_t *o); /* DONE, or FAILED when it cannot be written */
+/* As JSON with -j, else for people; takes the reply. */
+int show_reply(const struct cli *cli, json_t *reply, void (*print)(const json_t *reply));
 
 /* Columns: names in turn, ended by NULL; a name that begins with '>' is a column of numbers, aligned to the right. */
 struct libscols_table *table_new(const char *column, ...) __attribute__((sentinel));
