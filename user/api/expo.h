@@ -30,6 +30,8 @@ void expo_family(struct expo *e, enum expo_type type, const char *name, const ch
 void expo_count(struct expo *e, uint64_t value, ...) __attribute__((sentinel));
 void expo_value(struct expo *e, double value, ...) __attribute__((sentinel));
 
+/* Room for n bytes at the end of the text, for who writes samples itself and then adds to len; NULL: out of memory. */
+char *expo_reserve(struct expo *e, size_t n);
 void expo_end(struct expo *e);
 const char *expo_content_type(bool openmetrics);
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "api/expo.h"
@@ -171,7 +170,6 @@ static void write_services(struct expo *e, const struct services *all)
  * family's name, a backend's labels, a value that is that of the sample before.
  */
 
-#define LARGE_TEXT (4u << 20) /* bytes from which large pages are worth it */
 #define SAMPLE_NUMBER 32 /* bytes for any value with what is around it */
 
 struct samples {
@@ -183,37 +181,6 @@ struct samples {
 	char text[SAMPLE_NUMBER];
 };
 
-/* Half of the time of a long text is its pages' first touch: in large pages it is a small part. A mere wish. */
-static void large_pages(const struct expo *e)
-{
-	size_t page = sysconf(_SC_PAGESIZE), first = ((uintptr_t)e->data + e->len + page - 1) / page * page;
-	size_t end = ((uintptr_t)e->data + e->room) / page * page;
-
-	if (e->room >= LARGE_TEXT && first < end)
-		madvise((void *)first, end - first, MADV_HUGEPAGE);
-}
-
-/* Room for so many bytes more at the end of the text; NULL: out of memory. */
-static char *room_for(struct expo *e, size_t n)
-{
-	size_t room = e->room ?: 1 << 16;
-	char *grown;
-
-	while (room < e->len + n)
-		room *= 2;
-	if (room != e->room) {
-		grown = realloc(e->data, room);
-		if (!grown) {
-			e->failed = true;
-			return NULL;
-		}
-		e->data = grown;
-		e->room = room;
-		large_pages(e);
-	}
-	return e->data + e->len;
-}
-
 static char *put(char *to, const char *bytes, size_t n)
 {
 	memcpy(to, bytes, n);
@@ -224,7 +191,7 @@ static char *put(char *to, const char *bytes, size_t n)
 static void sample_text(struct samples *s, const char *more, const char *value, size_t len)
 {
 	size_t more_len = strlen(more);
-	char *begin = room_for(s->e, s->head_len + s->labels_len + more_len + len + 3), *to = begin;
+	char *begin = expo_reserve(s->e, s->head_len + s->labels_len + more_len + len + 3), *to = begin;
 
 	if (!begin)
 		return;
