@@ -11,11 +11,21 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "../bpf/abi.h"
 #include "model/model.h"
 
 struct datapath;
+
+/* An address as the maps hold it. */
+static inline struct shunt_addr dp_addr(const struct addr *a)
+{
+	struct shunt_addr k;
+
+	memcpy(&k, a->b, sizeof(k));
+	return k;
+}
 
 /*
  * Mounts bpffs where the pins need it, loads or adopts. Sizes of the maps come from c->limits; pins of other sizes or

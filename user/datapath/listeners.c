@@ -11,14 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-static struct shunt_addr kernel_addr(const struct addr *a)
-{
-	struct shunt_addr k;
-
-	memcpy(&k, a->b, sizeof(k));
-	return k;
-}
-
 static struct addr user_addr(const struct shunt_addr *k)
 {
 	struct addr a;
@@ -38,7 +30,7 @@ static uint32_t key_of(const struct listen *l)
 
 static uint32_t bit_of(const struct addr *a)
 {
-	const struct shunt_addr k = kernel_addr(a);
+	const struct shunt_addr k = dp_addr(a);
 
 	return shunt_filter_bit(shunt_addr_hash(&k));
 }
@@ -137,21 +129,21 @@ static void take_out(struct datapath *dp, size_t i)
 
 static int put(struct datapath *dp, const struct addr *a, uint32_t key, uint32_t service)
 {
-	const struct shunt_addr k = kernel_addr(a);
+	const struct shunt_addr k = dp_addr(a);
 
 	return place_put(dp, &k, key, service);
 }
 
 static void drop(struct datapath *dp, const struct addr *a, uint32_t key)
 {
-	const struct shunt_addr k = kernel_addr(a);
+	const struct shunt_addr k = dp_addr(a);
 
 	place_drop(dp, &k, key);
 }
 
 static int get(const struct datapath *dp, const struct addr *a, uint32_t key, uint32_t *service)
 {
-	const struct shunt_addr k = kernel_addr(a);
+	const struct shunt_addr k = dp_addr(a);
 
 	return place_get(dp, &k, key, service);
 }

@@ -7,18 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "reconcile/internal.h"
-
-/* To be read after an entry: then the entry is never the newer one. */
-static uint32_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return shunt_flow_now(t.tv_sec * 1000000000ull + t.tv_nsec);
-}
 
 static __u64 *ways_of(const struct live *l, const struct reconcile *r, uint32_t bucket)
 {
@@ -57,7 +47,7 @@ static bool view_entry(const struct live *l, const struct reconcile *r, __u64 en
 		.backend = p->at,
 		.backend_id = p->node->id,
 		.state = shunt_flow_state(entry),
-		.age_seconds = ((uint64_t)shunt_flow_age(entry, now()) << SHUNT_FLOW_UNIT) / 1000000000,
+		.age_seconds = ((uint64_t)shunt_flow_age(entry, keep_clock()) << SHUNT_FLOW_UNIT) / 1000000000,
 		.elsewhere = member != shunt_slot_current(slot_word(l, r, slot)),
 	};
 	return true;
@@ -96,18 +86,10 @@ int reconcile_flows_each(const struct reconcile *r, const char *service, reconci
 
 /* ---- one flow ---- */
 
-static struct shunt_addr kernel_addr(const struct addr *a)
-{
-	struct shunt_addr k;
-
-	memcpy(&k, a->b, sizeof(k));
-	return k;
-}
-
 /* As the programs compute it: with the port that the packet goes to, whatever the service listens on. */
 static uint64_t hash_of(const struct reconcile *r, const struct endpoint *client, const struct listen *to)
 {
-	struct shunt_addr from = kernel_addr(&client->addr), service = kernel_addr(&to->addr);
+	struct shunt_addr from = dp_addr(&client->addr), service = dp_addr(&to->addr);
 	uint32_t key = shunt_listener_key(htons(to->port), to->proto);
 
 	return shunt_flow_hash(r->config->edge.seed, shunt_listener_hash(shunt_addr_hash(&service), key), &from,

@@ -143,6 +143,8 @@ int live_compare(const void *a, const void *b); /* of two struct live *, by name
 
 /* ---- keep.c ---- */
 
+/* The programs' time of the flow cache. Read after an entry it is not the older one. */
+uint32_t keep_clock(void);
 /* Before slots move: a region and the times of n_slots. False: there is no room, flows cannot be kept. */
 bool keep_begin(struct live *l, struct reconcile *r, uint32_t n_slots);
 void keep_forget(struct live *l, struct reconcile *r); /* no program uses it any more */

@@ -15,12 +15,12 @@
 
 #define BUCKETS_LOG2_MIN 6 /* of FLOW_UNIT */
 
-static uint64_t now_ns(void)
+uint32_t keep_clock(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
+	return shunt_flow_now(t.tv_sec * 1000000000ull + t.tv_nsec);
 }
 
 static struct shunt_flow_bucket *buckets_of(const struct live *l, const struct reconcile *r)
@@ -123,13 +123,12 @@ static bool has_ended(const struct live *l)
 
 /* ---- who may keep ---- */
 
-/* Long after the deadline it still is over it. */
 static bool over_deadline(const struct live *l, const struct place *p)
 {
 	return p->admin == ADMIN_DRAINING && l->conf && live_now_ms() - p->drained_ms >= l->conf->tracking.drain_ms;
 }
 
-bool keep_allowed(const struct live *l, const struct place *p)
+static bool may_keep(const struct live *l, const struct place *p)
 {
 	return p->node && node_usable(p->node) && p->admin != ADMIN_DISABLED && !p->leaving && !over_deadline(l, p);
 }
@@ -139,7 +138,7 @@ bool *keep_members(const struct live *l)
 	bool *keeps = calloc(l->n_places + 1, sizeof(*keeps));
 
 	for (uint32_t i = 0; keeps && i < l->n_places; i++)
-		keeps[i] = keep_allowed(l, &l->places[i]);
+		keeps[i] = may_keep(l, &l->places[i]);
 	return keeps;
 }
 
@@ -216,7 +215,7 @@ static bool look_through(struct live *l, struct reconcile *r, struct look *k)
 	k->keeps = keep_members(l);
 	k->busy = calloc(l->n_slots, sizeof(*k->busy));
 	k->used = calloc(l->n_places + 1, sizeof(*k->used));
-	k->now = shunt_flow_now(now_ns());
+	k->now = keep_clock();
 	if (!k->keeps || !k->busy || !k->used)
 		return false;
 	for (uint32_t i = 0; i < n; i++)
