@@ -210,11 +210,6 @@ static __always_inline enum kind classify_ports(const struct packet *p, void *en
 	return likely(p->header + need <= p->length) ? KIND_FLOW : KIND_SHORT;
 }
 
-/*
- * What nearly every packet is: whole, TCP or UDP, and without IPv4 options or IPv6 extension headers. Fills p and f, at a
- * fraction of the cost of the close look; false: take that.
- */
-
 static __always_inline bool plain_ports(struct packet *p, const struct tcphdr *ports, __u32 room, struct flow *f)
 {
 	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP) /* their headers begin alike */
@@ -260,6 +255,10 @@ static __always_inline bool classify_plain6(struct packet *p, void *end, __u32 r
 	return plain_ports(p, ports, room, f);
 }
 
+/*
+ * What nearly every packet is: whole, TCP or UDP, and without IPv4 options or IPv6 extension headers. Fills p and f, at a
+ * fraction of the cost of the close look; false: take that.
+ */
 static __always_inline bool classify_plain(struct packet *p, void *end, __u32 room, struct flow *f)
 {
 	return likely(!p->v6) ? classify_plain4(p, end, room, f) : classify_plain6(p, end, room, f);

@@ -489,6 +489,19 @@ static void begin_transitions(const char *services)
 	"services:\n  - { name: web, listen: '192.0.2.10:80/tcp', health: none, backends: [" backends "],\n" \
 	"      flow-timeout: { tcp: 1s, udp: 1s, closing: 1s }, " options " }\n"
 
+/* The loop has not run yet: their next hops were looked up at once, so that no packet finds nobody. */
+static void backends_that_replace_all_others_are_used_at_once(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parse(WEB(B(4) "," B(5)));
+
+	(void)state;
+	apply(WEB(B(2) "," B(3)));
+	assert_int_equal(reconcile_apply(w.r, c), 0);
+	assert_true(slots_of("web", "10.9.0.4") > 0);
+	assert_true(slots_of("web", "10.9.0.5") > 0);
+	apply("services: []\n");
+}
+
 #define PORTS 400
 #define DRAINING(n) "{ address: " B(n) ", state: draining }"
 #define OTHER "  - { name: other, listen: '192.0.2.11:80/tcp', health: none, backends: [" B(3) "] }\n"
@@ -1323,6 +1336,7 @@ int main(void)
 		cmocka_unit_test(listeners_of_before_and_after_must_fit_side_by_side),
 		cmocka_unit_test(what_the_kernel_refuses_leaves_the_configuration_of_before),
 		cmocka_unit_test(no_flow_of_a_transition_stays_with_a_backend_that_is_taken_away),
+		cmocka_unit_test(backends_that_replace_all_others_are_used_at_once),
 		cmocka_unit_test(who_was_noted_stays_beyond_the_transition_and_until_it_is_quiet),
 		cmocka_unit_test(a_drain_has_a_deadline_and_who_is_left_is_counted),
 		cmocka_unit_test(a_backend_that_is_taken_away_keeps_its_flows_until_they_are_quiet),

@@ -20,10 +20,15 @@
 
 static struct packet in;
 
-static void all_slots(struct fixture *f, uint16_t current, uint16_t anchor, uint16_t runner_up)
+static void all_words(struct fixture *f, uint32_t service, uint64_t word)
 {
 	for (uint32_t i = 0; i < 64; i++)
-		slot_set_word(f, 64 * WORLD_TCP + i, shunt_slot(current, anchor, SHUNT_NONE, runner_up));
+		slot_set_word(f, 64 * service + i, word);
+}
+
+static void all_slots(struct fixture *f, uint16_t current, uint16_t anchor, uint16_t runner_up)
+{
+	all_words(f, WORLD_TCP, shunt_slot(current, anchor, SHUNT_NONE, runner_up));
 }
 
 static struct fixture *in_transition(void **state)
@@ -164,8 +169,7 @@ static void a_new_flow_stays_where_it_began_when_current_comes_back_to_the_ancho
 
 	segment(&tcp4, SYN);
 	expect_owner(f, &tcp4, NEW_OWNER);
-	for (uint32_t i = 0; i < 64; i++)
-		slot_set_word(f, 64 * WORLD_TCP + i, shunt_slot(OLD_OWNER, OLD_OWNER, NEW_OWNER, 3));
+	all_words(f, WORLD_TCP, shunt_slot(OLD_OWNER, OLD_OWNER, NEW_OWNER, 3));
 	segment(&tcp4, ACK);
 	expect_owner(f, &tcp4, NEW_OWNER);
 	segment(&tcp4, SYN);
@@ -191,8 +195,7 @@ static void a_slot_that_lingers_keeps_who_was_noted_and_gives_the_rest_to_curren
 
 	segment(&tcp4, ACK);
 	expect_owner(f, &tcp4, OLD_OWNER);
-	for (uint32_t i = 0; i < 64; i++)
-		slot_set_word(f, 64 * WORLD_TCP + i, shunt_slot(NEW_OWNER, NEW_OWNER, OLD_OWNER, 3));
+	all_words(f, WORLD_TCP, shunt_slot(NEW_OWNER, NEW_OWNER, OLD_OWNER, 3));
 	segment(&tcp4, ACK);
 	expect_owner(f, &tcp4, OLD_OWNER);
 	segment(&quiet, ACK);
@@ -244,13 +247,11 @@ static void an_entry_says_what_it_is_about(void **state)
 	}
 }
 
-static void an_icmp_error_follows_the_flow_and_notes_nothing(void **state)
+/* A router's complaint about what the service sent to the client. */
+static void error_about_answer(const struct flow *flow)
 {
-	struct fixture *f = in_transition(state);
-	struct flow answer = flow_reversed(&tcp4);
+	struct flow answer = flow_reversed(flow);
 	struct packet embedded;
-	uint64_t before;
-	uint32_t bucket;
 
 	flow_packet(&embedded, &answer, &(struct shape){ .bare = true });
 	ether(&in);
@@ -258,16 +259,21 @@ static void an_icmp_error_follows_the_flow_and_notes_nothing(void **state)
 	icmp4(&in, 3, 4, 1400);
 	bytes(&in, embedded.b, embedded.len);
 	packet_finish(&in);
+}
+
+static void an_icmp_error_follows_the_flow_and_notes_nothing(void **state)
+{
+	struct fixture *f = in_transition(state);
+	uint64_t before;
+	uint32_t bucket;
+
+	error_about_answer(&tcp4);
 	expect_owner(f, &tcp4, OLD_OWNER);
 	assert_int_equal(entries(f, WORLD_TCP), 0);
 	segment(&tcp4, SYN);
 	expect_owner(f, &tcp4, NEW_OWNER);
 	before = only_entry(f, WORLD_TCP, &bucket);
-	ether(&in);
-	ip4(&in, (struct ip4){ .src = CLIENT4, .dst = VIP4, .proto = IPPROTO_ICMP });
-	icmp4(&in, 3, 4, 1400);
-	bytes(&in, embedded.b, embedded.len);
-	packet_finish(&in);
+	error_about_answer(&tcp4);
 	expect_owner(f, &tcp4, NEW_OWNER);
 	assert_int_equal(only_entry(f, WORLD_TCP, &bucket), before);
 }
@@ -280,14 +286,12 @@ static void udp_stays_with_the_anchor_while_it_is_active(void **state)
 
 	for (uint32_t i = 0; i < 4; i++)
 		member_set(f, WORLD_UDP_MEMBER + i, 20 + i);
-	for (uint32_t i = 0; i < 64; i++)
-		slot_set_word(f, 64 * WORLD_UDP + i, shunt_slot(NEW_OWNER, OLD_OWNER, OLD_OWNER, 3));
+	all_words(f, WORLD_UDP, shunt_slot(NEW_OWNER, OLD_OWNER, OLD_OWNER, 3));
 	flow_packet(&in, &udp4, NULL);
 	expect_balanced(f, &in, &udp4, 20 + OLD_OWNER, WORLD_UDP_MEMBER + OLD_OWNER);
 	entry = only_entry(f, WORLD_UDP, &bucket);
 	assert_int_equal(shunt_flow_state(entry), SHUNT_FLOW_UDP);
-	for (uint32_t i = 0; i < 64; i++)
-		slot_set_word(f, 64 * WORLD_UDP + i, shunt_slot(NEW_OWNER, NEW_OWNER, OLD_OWNER, 3));
+	all_words(f, WORLD_UDP, shunt_slot(NEW_OWNER, NEW_OWNER, OLD_OWNER, 3));
 	expect_balanced(f, &in, &udp4, 20 + OLD_OWNER, WORLD_UDP_MEMBER + OLD_OWNER);
 }
 
