@@ -23,7 +23,7 @@
 
 #include "slot.h"
 
-#define SHUNT_ABI_VERSION 3
+#define SHUNT_ABI_VERSION 4
 
 /* ---- addresses and listeners ---- */
 
@@ -142,7 +142,7 @@ struct shunt_backend {
 	__be16 vlan; /* TCI of the tag to push; 0: none */
 	__u8 smac[6]; /* of our interface */
 	__u16 room; /* bytes of the longest packet that fits the way to the backend, inside the tunnel */
-	__be16 port; /* of the endpoint (0: none given); not used by ipip */
+	__be16 port; /* of the endpoint (0: none given); no tunnel uses it */
 	__u8 forward; /* SHUNT_FORWARD_* */
 	__u8 pad[21];
 };
@@ -153,6 +153,29 @@ _Static_assert(sizeof(struct shunt_backend) == 64, "abi");
 #define SHUNT_BACKEND_CHECKED (1u << 3) /* for the daemon: UP, or its absence, is the verdict of a check */
 #define SHUNT_BACKEND_IP6 (1u << 4) /* address is IPv6, and so is the tunnel */
 #define SHUNT_FORWARD_IPIP 0
+#define SHUNT_FORWARD_GUE 1
+
+/*
+ * The tunnel of SHUNT_FORWARD_GUE: UDP without a checksum (RFC 6935) to SHUNT_GUE_PORT, in it Generic UDP Encapsulation
+ * (draft-ietf-intarea-gue) of version 0 without flags, in it the packet. The private data of the GUE header says which
+ * other backends may know the packet's flow: n addresses of the tunnel's own family follow, 4 or 16 bytes each; 0: none
+ * at this place. A receiver that does not know of them skips them by the header's length, as Linux does.
+ */
+#define SHUNT_GUE_PORT 6080
+struct shunt_gue {
+	__u8 words; /* of 4 bytes, behind the first; the version and the bit for control messages, above it, are 0 */
+	__u8 proto; /* what is inside: IPPROTO_IPIP or IPPROTO_IPV6 */
+	__be16 flags;
+	/* private data */
+	__be16 magic; /* SHUNT_GUE_MAGIC */
+	__u8 next; /* the address to be asked next */
+	__u8 n; /* at most SHUNT_HOPS */
+};
+_Static_assert(sizeof(struct shunt_gue) == 8, "abi");
+#define SHUNT_GUE_MAGIC 0x7368
+/* Bytes that a tunnel takes at most, its outer IP header included. */
+#define SHUNT_IPIP_LENGTH(v6) ((v6) ? 40 : 20)
+#define SHUNT_GUE_LENGTH(v6) (SHUNT_IPIP_LENGTH(v6) + 8 + 8 + SHUNT_HOPS * ((v6) ? 16 : 4))
 
 /* What only the daemon reads: how it finds its own work again after a restart. */
 #define SHUNT_NAME_MAX 64
@@ -190,12 +213,16 @@ struct shunt_settings {
 	struct shunt_prefix source6;
 	struct shunt_prefix allow[SHUNT_ALLOW_MAX]; /* backend program: outer sources that it believes */
 	__u32 icmp_rate; /* ICMP errors a second, for each service on each CPU */
+	__u32 hop_rate; /* the same of packets that the backend program sends on; 0: as many as there are */
 	__u32 listener_shift; /* 64 less the binary logarithm of the number of homes in `listeners` */
+	__u32 pad;
 };
 #define SHUNT_FEATURE_ANY_PORT (1u << 0) /* some service listens on every port */
 #define SHUNT_FEATURE_THEN_EDGE (1u << 1) /* backend program: what is no tunnel packet of ours goes on to the edge program */
-#define SHUNT_FEATURE_COARSE_CLOCK (1u << 3) /* bpf_ktime_get_coarse_ns is there (kernel 5.11) */
 #define SHUNT_FEATURE_FRAGS (1u << 2) /* packets may be longer than their first buffer (jumbo frames; kernel 5.18) */
+#define SHUNT_FEATURE_COARSE_CLOCK (1u << 3) /* bpf_ktime_get_coarse_ns is there (kernel 5.11) */
+#define SHUNT_FEATURE_GUE (1u << 6) /* some backend is reached by SHUNT_FORWARD_GUE */
+#define SHUNT_FEATURE_SECOND_CHANCE (1u << 7) /* backend program: a flow that is not known here is sent on */
 
 /* ---- counters ---- */
 
@@ -212,6 +239,7 @@ struct shunt_counter {
 	X(EDGE_DROPPED, "edge_dropped", "dropped by the edge program, for a reason in drops") \
 	X(BACKEND_PASSED, "backend_passed", "no tunnel packet of a service's: passed on untouched") \
 	X(BACKEND_DELIVERED, "backend_delivered", "taken out of the tunnel and given to this host") \
+	X(BACKEND_SENT_ON, "backend_sent_on", "not of a flow that is known here: sent on to a backend that may know it") \
 	X(BACKEND_DROPPED, "backend_dropped", "dropped by the backend program, for a reason in drops")
 enum shunt_verdict {
 #define X(name, word, text) SHUNT_VERDICT_##name,
@@ -230,7 +258,8 @@ enum shunt_verdict {
 	X(TTL_EXPIRED, "ttl_expired", "TTL or hop limit was used up, and the ICMP error was over its rate") \
 	X(TOO_BIG, "too_big", "does not fit the way to the backend, and the ICMP error was over its rate") \
 	X(NO_ROOM, "no_room", "the driver left no room in front of the packet for a header") \
-	X(TUNNEL_SOURCE, "tunnel_source", "a tunnel packet for a service from a source that is not allowed")
+	X(TUNNEL_SOURCE, "tunnel_source", "a tunnel packet for a service from a source that is not allowed") \
+	X(SECOND_CHANCE_RATE, "second_chance_rate", "of no flow that is known here, and over the rate at which such are sent on")
 enum shunt_reason {
 #define X(name, word, text) SHUNT_REASON_##name,
 	SHUNT_REASONS(X)

@@ -40,6 +40,11 @@ static __always_inline struct shunt_backend *unreachable(__u64 table, __u64 word
 	return b ? b : backend_with(SHUNT_BACKEND_UP, table, shunt_slot_runner_up(word), t);
 }
 
+/* What a choice was made of: the words that place the service's table, and of the flow's slot. */
+struct choice {
+	__u64 table, slot;
+};
+
 /* What the packet is to the flow cache. */
 static __always_inline __u32 packet_in_flow(struct xdp_md *ctx, const struct packet *p)
 {
@@ -63,7 +68,7 @@ static __always_inline __u32 packet_in_flow(struct xdp_md *ctx, const struct pac
  * there is no other.
  */
 static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const struct packet *p, __u32 service,
-						    __u64 hash, struct shunt_trace *t)
+						    __u64 hash, struct choice *c, struct shunt_trace *t)
 {
 	struct shunt_service *s = bpf_map_lookup_elem(&services, &service);
 	struct shunt_backend *b;
@@ -81,6 +86,8 @@ static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const st
 	if (!slot)
 		return NULL;
 	word = READ_ONCE(*slot);
+	c->table = table;
+	c->slot = word;
 	owner = shunt_slot_current(word);
 	if (unlikely(!shunt_slot_steady(word))) {
 		t->flags |= SHUNT_TRACE_TRANSITION;

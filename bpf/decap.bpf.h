@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Out of the tunnel: which packet is in it, whether its sender is believed, and how the outer header is taken off.
+ * Out of the tunnel, IPIP or GUE: which packet is in it, whether its sender is believed, and how the outer headers are taken
+ * off.
  */
 #ifndef SHUNT_DECAP_BPF_H
 #define SHUNT_DECAP_BPF_H
@@ -8,13 +9,44 @@
 #define ECN_MASK 3
 #define ECN_CE 3
 
-/* Fills in what is inside a whole tunnel packet. False: outer is no tunnel packet, or its contents are not IP. */
-static __always_inline bool find_inner(const struct packet *outer, void *end, struct packet *inner)
-{
-	const __u8 *first = outer->transport;
+/* A packet in a tunnel. */
+struct tunnel {
+	struct packet outer; /* header and transport are all that is in front of inner */
+	struct packet inner;
+	__u32 gue; /* bytes from the outer IP header to the GUE header; 0: there is none */
+};
 
-	if (outer->fragment != WHOLE || (outer->proto != IPPROTO_IPIP && outer->proto != IPPROTO_IPV6))
+#define GUE_HLEN 0x1f /* of the first byte; the version and the bit for control messages are the rest */
+
+/* UDP and GUE headers count as part of outer's header from here on. False: it is no packet in GUE without flags. */
+static __always_inline bool skip_gue(struct tunnel *t, void *end)
+{
+	struct packet *outer = &t->outer;
+	struct udphdr *udp = outer->transport;
+	struct shunt_gue *g = (void *)(udp + 1); /* without private data only the first half of it is there */
+	__u32 length;
+
+	if ((void *)&g->magic > end || udp->dest != bpf_htons(SHUNT_GUE_PORT) || g->words & ~GUE_HLEN || g->flags)
 		return false;
+	t->gue = outer->header + sizeof(*udp);
+	length = sizeof(*udp) + 4 + g->words * 4;
+	outer->header += length;
+	outer->transport += length;
+	outer->proto = g->proto;
+	return outer->header <= outer->length && forget(outer->ip, &outer->transport);
+}
+
+/* Finds out what is inside a whole tunnel packet. False: outer is no tunnel packet, or its contents are not IP. */
+static __always_inline bool find_inner(struct tunnel *t, void *end)
+{
+	struct packet *outer = &t->outer, *inner = &t->inner;
+	const __u8 *first;
+
+	if (outer->fragment != WHOLE || (outer->proto == IPPROTO_UDP && !skip_gue(t, end)))
+		return false;
+	if (outer->proto != IPPROTO_IPIP && outer->proto != IPPROTO_IPV6)
+		return false;
+	first = outer->transport;
 	inner->v6 = outer->proto == IPPROTO_IPV6;
 	inner->ip = outer->transport;
 	return (void *)(first + 1) <= end && *first >> 4 == (inner->v6 ? 6 : 4);
@@ -105,7 +137,7 @@ static __always_inline bool write_link(struct xdp_md *ctx, const struct link_hea
 	return true;
 }
 
-/* Takes the outer header off: the Ethernet header and its tags move up to the inner packet. */
+/* Takes the outer headers off: the Ethernet header and its tags move up to the inner packet. */
 static __always_inline bool decapsulate(struct xdp_md *ctx, const struct packet *outer, const struct packet *inner)
 {
 	struct link_header l;

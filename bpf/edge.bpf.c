@@ -20,7 +20,9 @@
 #include "cache.bpf.h"
 #include "choose.bpf.h"
 #include "forward.bpf.h"
+#include "gue.bpf.h"
 #include "icmp.bpf.h"
+#include "rate.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -58,7 +60,7 @@ static __always_inline int refuse(struct xdp_md *ctx, const struct packet *p, co
 {
 	if (t->flags & SHUNT_TRACE_ICMP_ERROR || !is_unicast(client))
 		return drop(ctx, t, reason);
-	if (!asked_trace(ctx) && !rate_allows(t->service))
+	if (!asked_trace(ctx) && !rate_allows(&icmp_buckets, t->service, settings.icmp_rate))
 		return drop(ctx, t, reason);
 	if (!error_reply(ctx, p, e))
 		return drop(ctx, t, SHUNT_REASON_NO_ROOM);
@@ -70,7 +72,8 @@ static __always_inline int refuse(struct xdp_md *ctx, const struct packet *p, co
 static __always_inline int balance(struct xdp_md *ctx, const struct packet *p, const struct flow *f, __u64 hash,
 				   __u32 service, struct shunt_trace *t)
 {
-	struct shunt_backend *b = choose(ctx, p, service, hash, t);
+	struct choice c = {};
+	struct shunt_backend *b = choose(ctx, p, service, hash, &c, t);
 	enum shunt_reason reason = SHUNT_REASON_NONE;
 	struct icmp_error e;
 	__u32 flags, room;
@@ -90,8 +93,7 @@ static __always_inline int balance(struct xdp_md *ctx, const struct packet *p, c
 	}
 	if (unlikely(reason))
 		return refuse(ctx, p, &f->client, &e, reason, t);
-	decrease_ttl(p);
-	if (!encapsulate(ctx, p, b, flags & SHUNT_BACKEND_IP6, hash >> 32))
+	if (!tunnel(ctx, p, b, flags & SHUNT_BACKEND_IP6, hash >> 32, &c, t))
 		return drop(ctx, t, SHUNT_REASON_NO_ROOM);
 	return count_forwarded(ctx, t, p->length, send(ctx, b));
 }

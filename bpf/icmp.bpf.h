@@ -7,7 +7,6 @@
 #define SHUNT_ICMP_BPF_H
 
 #define ICMP_TTL 64
-#define SECOND 1000000000ull
 
 /* An ICMP error to be sent: type, code and the second word of the ICMP header. */
 struct icmp_error {
@@ -99,31 +98,6 @@ static __always_inline bool echo_reply(struct xdp_md *ctx, const struct packet *
 }
 
 /* ---- errors ---- */
-
-/* Takes one token of the service's on this CPU. */
-static __always_inline bool rate_allows(__u32 service)
-{
-	struct icmp_bucket *bucket = bpf_map_lookup_elem(&icmp_buckets, &service);
-	__u64 now = bpf_ktime_get_ns(), rate = settings.icmp_rate, passed, more;
-
-	if (!bucket || !rate)
-		return false;
-	passed = now - bucket->filled_ns;
-	if (passed >= SECOND) {
-		bucket->tokens = rate;
-		bucket->filled_ns = now;
-	} else {
-		more = passed * rate / SECOND;
-		bucket->tokens += more;
-		bucket->filled_ns += more * SECOND / rate;
-		if (bucket->tokens > rate)
-			bucket->tokens = rate;
-	}
-	if (!bucket->tokens)
-		return false;
-	bucket->tokens--;
-	return true;
-}
 
 /*
  * Sum of the bytes from offset to the packet's end, folded. A function of its own, because it is verified once, and

@@ -39,6 +39,15 @@ struct {
 	__uint(max_entries, 1 << 21);
 } slots SEC(".maps");
 
+/* as many entries as `slots`: the head of each slot's ranking, SHUNT_RANKED members of 16 bits (slot.h, second chance) */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << 21);
+} rankings SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -94,18 +103,25 @@ struct {
 	__uint(max_entries, 4096);
 } drops SEC(".maps");
 
-/* Token bucket of ICMP errors, for each service on each CPU. */
-struct icmp_bucket {
+struct token_bucket {
 	__u64 filled_ns; /* bpf_ktime_get_ns() up to which tokens were given */
 	__u64 tokens;
 };
-/* as many entries as `services` */
+/* of ICMP errors; as many entries as `services` */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
-	__type(value, struct icmp_bucket);
+	__type(value, struct token_bucket);
 	__uint(max_entries, 4096);
 } icmp_buckets SEC(".maps");
+
+/* of packets that the backend program sends on; as many entries as `services` */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct token_bucket);
+	__uint(max_entries, 4096);
+} hop_buckets SEC(".maps");
 
 /* PROGRAM_EDGE: where the backend program goes on with SHUNT_FEATURE_THEN_EDGE. */
 #define PROGRAM_EDGE 0
@@ -115,6 +131,23 @@ struct {
 	__type(value, __u32);
 	__uint(max_entries, 1);
 } programs SEC(".maps");
+
+/*
+ * The way to other backends, for packets that the backend program sends on: the next hop's fields of shunt_backend, by the
+ * backend's address. The program says in `strangers` (as struct shunt_addr) which one is missing.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct shunt_addr);
+	__type(value, struct shunt_backend);
+	__uint(max_entries, 4096);
+} hops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} strangers SEC(".maps");
 
 /* The last two are the daemon's own notes, kept here so that they live as long as what they are about. */
 

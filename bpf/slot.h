@@ -162,4 +162,61 @@ static inline struct shunt_choice shunt_choose(__u64 slot, bool first, __u16 not
 	return (struct shunt_choice){ shunt_slot_anchor(slot), observing };
 }
 
+/* ---- second chance ---- */
+
+/*
+ * A balancer that did not see a flow's first packet, and has no note of it, may choose a backend that does not know the
+ * flow. So it also says who else may, and the backends ask each other (after GitHub's GLB director, 2018, which names one).
+ * Who: all that the slot says, and the first members of its own ranking, alive or not (`rankings`). What the slot says
+ * are the owners that this balancer saw; the ranking has the owners that others saw, for whoever owned the slot was
+ * near the head of it.
+ */
+#define SHUNT_RANKED 4 /* members of a ranking's word, 16 bits each, the first one lowest */
+#define SHUNT_HOPS 6 /* others that are asked, at most */
+struct shunt_hops { /* n members in the order in which they are asked, none twice; 16 bits each, the rest SHUNT_NONE */
+	__u64 first, rest; /* of four, of the others */
+	__u32 n;
+};
+static inline __u16 shunt_hop(const struct shunt_hops *h, __u32 i)
+{
+	return (i < 4 ? h->first : h->rest) >> 16 * (i & 3);
+}
+
+/* Is one of the four numbers in the word this one? By Mycroft's test for a zero in a word. */
+static inline bool shunt_word_has(__u64 word, __u16 number)
+{
+	const __u64 ones = 0x0001000100010001ull;
+	__u64 differs = word ^ ones * number;
+
+	return (differs - ones) & ~differs & ones << 15;
+}
+
+/* Unless it is there; as SHUNT_NONE always is. */
+static inline void shunt_hops_add(struct shunt_hops *h, __u16 member, __u16 chosen)
+{
+	__u64 bits = member ^ SHUNT_NONE;
+
+	if (member == chosen || shunt_word_has(h->first, member) || shunt_word_has(h->rest, member) || h->n >= SHUNT_HOPS)
+		return;
+	if (h->n < 4)
+		h->first ^= bits << 16 * h->n;
+	else
+		h->rest ^= bits << 16 * (h->n - 4);
+	h->n++;
+}
+
+/* ranked: the slot's word in `rankings`; chosen: who gets the packet */
+static inline struct shunt_hops shunt_hops(__u64 slot, __u64 ranked, __u16 chosen)
+{
+	struct shunt_hops h = { ~0ull, ~0ull, 0 };
+
+	shunt_hops_add(&h, shunt_slot_current(slot), chosen);
+	shunt_hops_add(&h, shunt_slot_anchor(slot), chosen);
+	shunt_hops_add(&h, shunt_slot_previous(slot), chosen);
+	for (int i = 0; i < SHUNT_RANKED; i++)
+		shunt_hops_add(&h, ranked >> 16 * i, chosen);
+	shunt_hops_add(&h, shunt_slot_runner_up(slot), chosen);
+	return h;
+}
+
 #endif

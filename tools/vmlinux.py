@@ -14,11 +14,11 @@ import sys
 
 WANTED = """
 __u8 __u16 __u32 __u64 __s8 __s16 __s32 __s64 __be16 __be32 __be64 __sum16 __wsum bool
-xdp_md xdp_action bpf_map_type
+xdp_md xdp_action bpf_map_type bpf_sock bpf_sock_tuple
 ethhdr iphdr ipv6hdr tcphdr udphdr icmphdr icmp6hdr frag_hdr ipv6_opt_hdr vlan_hdr
 """.split()
 # anonymous enums are found by one of their values; of each only the values named here are written
-WANTED_VALUES = "BPF_F_MMAPABLE BPF_F_NO_PREALLOC BPF_ANY BPF_NOEXIST BPF_EXIST IPPROTO_ICMP IPPROTO_IPIP IPPROTO_TCP " \
+WANTED_VALUES = "BPF_F_MMAPABLE BPF_F_NO_PREALLOC BPF_ANY BPF_NOEXIST BPF_EXIST BPF_TCP_LISTEN IPPROTO_ICMP IPPROTO_IPIP IPPROTO_TCP " \
 	"IPPROTO_UDP IPPROTO_IPV6 false true".split()
 
 
@@ -45,6 +45,7 @@ def closure(defs, names):
 		found.add(name)
 		# a pointer needs no more than the tag
 		body = re.sub(r"(?:struct|union|const|volatile|\s)+\w+ +\*+\w+;", "", defs[name])
+		body = re.sub(r"\w+((\[\d+\])*);", ";", body) # names of fields
 		queue += re.findall(r"\w+", body)
 	return found
 

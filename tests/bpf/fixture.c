@@ -75,6 +75,7 @@ static void size_maps(struct bpf_object *o, const struct fixture_sizes *sizes)
 	size_map(o, "listeners", (1 << LOG2_HOMES) + SHUNT_LISTENER_PROBES);
 	size_map(o, "services", sizes->services);
 	size_map(o, "icmp_buckets", sizes->services);
+	size_map(o, "hop_buckets", sizes->services);
 	size_map(o, "service_info", sizes->services);
 	size_map(o, "slots", sizes->slots);
 	size_map(o, "members", sizes->members);

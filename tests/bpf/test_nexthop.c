@@ -134,7 +134,7 @@ static void follow(struct world *x, struct want *w, const char *text)
 	const struct addr a = address(text);
 
 	x->inside = true;
-	assert_int_equal(nexthop_want(x->n, &a, on_change, w, &w->want), 0);
+	assert_int_equal(nexthop_want(x->n, &a, addr_is4(&a) ? 20 : 40, on_change, w, &w->want), 0);
 	x->inside = false;
 }
 
@@ -618,7 +618,7 @@ static void a_callback_may_drop_its_own_and_other_wants(void **state)
 
 	memset(dropping, 0, sizeof(dropping));
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(nexthop_want(x->n, &a, drop_both, NULL, &dropping[i].want), 0);
+		assert_int_equal(nexthop_want(x->n, &a, 20, drop_both, NULL, &dropping[i].want), 0);
 	assert_true(turns(x, &dropping[0], is_reported, NULL, SECOND));
 	turns(x, &x->w, never, NULL, 100);
 	assert_int_equal(dropping[1].reports, 1);

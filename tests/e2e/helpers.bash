@@ -42,22 +42,29 @@ check_http='{ http: { path: /healthz }, interval: 200ms, timeout: 180ms, fall: 2
 backends4() { local i; for i in $(seq "$1"); do printf '{ address: "%s%s" }, ' "$(lab_backend4 "$i")" "$2"; done; }
 backends6() { local i; for i in $(seq "$1"); do printf '{ address: "[%s]%s" }, ' "$(lab_backend6 "$i")" "$2"; done; }
 
+# $FORWARD: the tunnel of all of them; $KEEP: more keys of web and web6.
 # web has IPv4 backends, web6 IPv6 backends, and both listen on both; dns is UDP; any listens on every port.
 standard_services() {
 	cat <<-END
 		services:
 		  - name: web
+		    forward: ${FORWARD:-ipip}
 		    listen: ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"]
 		    health: $check_http
 		    backends: [$(backends4 "$1" :80)]
+		    ${KEEP:-}
 		  - name: web6
+		    forward: ${FORWARD:-ipip}
 		    listen: ["192.0.2.11:80/tcp", "[2001:db8::11]:80/tcp"]
 		    health: $check_http
 		    backends: [$(backends6 "$1" :80)]
+		    ${KEEP:-}
 		  - name: dns
+		    forward: ${FORWARD:-ipip}
 		    listen: ["192.0.2.10:53/udp", "[2001:db8::10]:53/udp"]
 		    backends: [$(backends4 "$1" :53)]
 		  - name: any
+		    forward: ${FORWARD:-ipip}
 		    listen: ["192.0.2.12:*/tcp", "192.0.2.12:*/udp", "[2001:db8::12]:*/tcp", "[2001:db8::12]:*/udp"]
 		    health: none
 		    backends: [$(backends4 "$1" "")]

@@ -209,6 +209,9 @@ static const struct schema edge_schema = SCHEMA("edge", edge_keys);
 static const struct key backend_keys[] = {
 	{ "allow", NODE_SCALAR | NODE_LIST, read_allow, 0, .help = "[198.18.0.0/16, \"2001:2::/64\"]" },
 	{ "loopback", NODE_SCALAR, read_bool, offsetof(struct config, backend.loopback), .help = "true" },
+	{ "second-chance", NODE_SCALAR, read_bool, offsetof(struct config, backend.second_chance), .help = "true" },
+	{ "second-chance-rate", NODE_SCALAR, read_u32, offsetof(struct config, backend.second_chance_rate),
+	  .max = 100000000, .help = "50000" },
 };
 static const struct schema backend_schema = SCHEMA("backend", backend_keys);
 

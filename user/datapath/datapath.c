@@ -186,6 +186,11 @@ uint64_t dp_secret(const struct datapath *dp)
 	return dp->secret;
 }
 
+__u64 *dp_rankings(struct datapath *dp)
+{
+	return dp->mapped[MAP_RANKINGS];
+}
+
 struct shunt_flow_bucket *dp_flows(struct datapath *dp)
 {
 	return dp->mapped[MAP_FLOWS];

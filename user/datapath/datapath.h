@@ -17,6 +17,7 @@
 #include "model/model.h"
 
 struct datapath;
+struct strangers;
 
 /* An address as the maps hold it. */
 static inline struct shunt_addr dp_addr(const struct addr *a)
@@ -71,6 +72,7 @@ int dp_program_fd(const struct datapath *dp, enum role role);
 /* The mapped arrays, [limits.x] each. One writer. Words of 8 bytes are replaced with dp_store. */
 struct shunt_service *dp_services(struct datapath *dp);
 __u64 *dp_slots(struct datapath *dp);
+__u64 *dp_rankings(struct datapath *dp); /* [limits.slots] */
 struct shunt_member *dp_members(struct datapath *dp);
 struct shunt_backend *dp_backends(struct datapath *dp);
 struct shunt_flow_bucket *dp_flows(struct datapath *dp); /* [limits.flows / SHUNT_FLOW_WAYS] */
@@ -127,6 +129,21 @@ struct dp_answer {
 };
 /* -EOPNOTSUPP: the kernel cannot (before 5.14); -ENODEV: no edge program is loaded */
 int dp_explain(struct datapath *dp, const struct dp_question *q, struct dp_answer *a);
+
+/* ---- hops: the way to other backends, for packets that the backend program sends on ---- */
+
+/* way: of it only the next hop's fields count. -E2BIG: there are as many as there may be */
+int dp_hop_set(struct datapath *dp, const struct addr *to, const struct shunt_backend *way);
+int dp_hop_delete(struct datapath *dp, const struct addr *to); /* fine if there is none */
+/* Calls fn for each address that has an entry; a non-zero return ends the walk and is returned. */
+typedef int (*dp_hop_fn)(void *arg, const struct addr *to);
+int dp_hop_each(struct datapath *dp, dp_hop_fn fn, void *arg);
+
+/* Addresses for which a program lacked the way, as they come: fn is called by strangers_read, for each of them. */
+int strangers_open(struct datapath *dp, dp_hop_fn fn, void *arg, struct strangers **out);
+int strangers_fd(const struct strangers *s); /* readable (epoll) when there are some */
+void strangers_read(struct strangers *s);
+void strangers_close(struct strangers *s); /* NULL is fine */
 
 /* ---- addresses on loopback (backend.loopback) ---- */
 

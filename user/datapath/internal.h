@@ -26,6 +26,7 @@ static inline bool is_shortage(int err)
 	X(FILTER, filter) \
 	X(SERVICES, services) \
 	X(SLOTS, slots) \
+	X(RANKINGS, rankings) \
 	X(MEMBERS, members) \
 	X(BACKENDS, backends) \
 	X(FLOWS, flows) \
@@ -34,6 +35,9 @@ static inline bool is_shortage(int err)
 	X(VERDICTS, verdicts) \
 	X(DROPS, drops) \
 	X(ICMP_BUCKETS, icmp_buckets) \
+	X(HOP_BUCKETS, hop_buckets) \
+	X(HOPS, hops) \
+	X(STRANGERS, strangers) \
 	X(SERVICE_INFO, service_info) \
 	X(META, meta)
 enum dp_map {
@@ -64,7 +68,7 @@ struct program {
 /* ---- what the kernel can ---- */
 
 struct features {
-	bool xdp_link, xdp_frags, test_run_metadata, percpu_batch, coarse_clock;
+	bool xdp_link, xdp_frags, test_run_metadata, percpu_batch, coarse_clock, second_chance;
 };
 
 /* ---- interfaces ---- */
@@ -110,7 +114,7 @@ struct datapath {
 	size_t mapped_size[N_MAPS];
 
 	struct features has;
-	const char *lacks[6];
+	const char *lacks[7];
 
 	struct program programs[N_VARIANTS];
 

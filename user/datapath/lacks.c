@@ -11,6 +11,13 @@ static bool has_coarse_clock(void)
 	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_ktime_get_coarse_ns, NULL) == 1;
 }
 
+/* Programs that look for a flow's socket, and for its cookie. */
+static bool has_second_chance(void)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_skc_lookup_tcp, NULL) == 1 &&
+	       libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_tcp_check_syncookie, NULL) == 1;
+}
+
 /* A program that passes everything. */
 static int load_pass(uint32_t flags)
 {
@@ -75,6 +82,7 @@ void features_probe(struct datapath *dp)
 	has->test_run_metadata = has_test_run_metadata();
 	has->percpu_batch = has_percpu_batch(dp->n_cpus);
 	has->coarse_clock = has_coarse_clock();
+	has->second_chance = has_second_chance();
 	if (!has->xdp_frags)
 		dp->lacks[n++] = "XDP on packets of several buffers (Linux 5.18): an interface with an MTU above 3400 runs in "
 				 "generic mode, which is slower";
@@ -86,6 +94,9 @@ void features_probe(struct datapath *dp)
 	if (!has->coarse_clock)
 		dp->lacks[n++] = "a coarse clock for programs (Linux 5.11): packets of slots that change their owners cost 25 ns "
 				 "more";
+	if (!has->second_chance)
+		dp->lacks[n++] = "looking for sockets and their cookies in XDP (Linux 5.2, with syncookies): a backend answers a "
+				 "flow that it does not know, instead of asking the others (forward: gue)";
 	if (!has_membarrier())
 		dp->lacks[n++] = "membarrier (off where CPUs run without ticks, nohz_full): taking services and backends out "
 				 "of use takes a little longer";

@@ -57,6 +57,7 @@ static uint32_t map_limit(enum dp_map map, const struct limits *l)
 	case MAP_SERVICES:
 	case MAP_SERVICE_INFO:
 	case MAP_ICMP_BUCKETS:
+	case MAP_HOP_BUCKETS:
 	case MAP_FLOW_COUNTERS:
 		return l->services;
 	case MAP_MEMBERS:
@@ -65,6 +66,7 @@ static uint32_t map_limit(enum dp_map map, const struct limits *l)
 	case MAP_BACKENDS:
 		return l->backends;
 	case MAP_SLOTS:
+	case MAP_RANKINGS:
 		return l->slots;
 	case MAP_FLOWS:
 		return l->flows / SHUNT_FLOW_WAYS;

@@ -14,8 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -37,6 +35,7 @@
 struct nexthop_want {
 	struct nexthops *owner;
 	struct addr address;
+	uint32_t header; /* bytes that go before each packet */
 	nexthop_change_fn changed;
 	void *arg;
 	struct nexthop now;
@@ -96,12 +95,6 @@ static bool compute_neighbour(const struct nexthop_want *w, struct nexthop *h)
 	return b->has_mac || neighbour_settled(b);
 }
 
-/* Bytes of the header that a tunnel to this address puts before each packet. */
-static uint32_t outer_length(const struct addr *to)
-{
-	return addr_is4(to) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-}
-
 /* false: it will be known when the neighbour has answered */
 static bool compute(const struct nexthop_want *w, struct nexthop *h)
 {
@@ -120,7 +113,7 @@ static bool compute(const struct nexthop_want *w, struct nexthop *h)
 	case ROUTE_UNICAST:
 		break;
 	}
-	return !links_way(&w->owner->links, w->route.ifindex, w->route.mtu, outer_length(&w->address), h) ||
+	return !links_way(&w->owner->links, w->route.ifindex, w->route.mtu, w->header, h) ||
 	       compute_neighbour(w, h);
 }
 
@@ -473,7 +466,7 @@ void nexthops_free(struct nexthops *n)
 	free(n);
 }
 
-int nexthop_want(struct nexthops *n, const struct addr *address, nexthop_change_fn changed, void *arg,
+int nexthop_want(struct nexthops *n, const struct addr *address, uint32_t header, nexthop_change_fn changed, void *arg,
 		 struct nexthop_want **out)
 {
 	struct nexthop_want *w = calloc(1, sizeof(*w));
@@ -482,6 +475,7 @@ int nexthop_want(struct nexthops *n, const struct addr *address, nexthop_change_
 		return -ENOMEM;
 	w->owner = n;
 	w->address = *address;
+	w->header = header;
 	w->changed = changed;
 	w->arg = arg;
 	w->now.via = *address;

@@ -37,9 +37,10 @@ void nexthops_free(struct nexthops *n); /* all wants must be dropped before */
 
 /*
  * Follows the way to address. changed is called when it is first known and at every change, never from in here.
+ * header: bytes of the tunnel's headers, at most; a way that has no room for the smallest packet behind them is none.
  * A way whose neighbour is still being asked is not known yet: until the answer, or its lack, the one before stays.
  */
-int nexthop_want(struct nexthops *n, const struct addr *address, nexthop_change_fn changed, void *arg,
+int nexthop_want(struct nexthops *n, const struct addr *address, uint32_t header, nexthop_change_fn changed, void *arg,
 		 struct nexthop_want **out);
 void nexthop_drop(struct nexthop_want *w);
 const struct nexthop *nexthop_get(const struct nexthop_want *w);

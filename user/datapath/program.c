@@ -79,18 +79,31 @@ static void settings_allow(struct shunt_settings *s, const struct config *c)
 		settings_prefix(&s->allow[s->n_allow++], &c->backend.allow[i]);
 }
 
+static bool uses_gue(const struct config *c)
+{
+	for (size_t i = 0; i < c->n_services; i++)
+		if (c->services[i].forward == FORWARD_GUE)
+			return true;
+	return false;
+}
+
 static void settings_fill(struct shunt_settings *s, const struct datapath *dp, const struct config *c, bool any_port)
 {
 	memset(s, 0, sizeof(*s)); /* compared with memcmp */
 	s->seed = c->edge.seed;
 	s->secret = dp->secret;
 	s->icmp_rate = c->edge.icmp_rate;
+	s->hop_rate = c->backend.second_chance_rate;
 	s->listener_shift = 64 - dp->log2_homes;
 	settings_prefix(&s->source4, &c->edge.source4);
 	settings_prefix(&s->source6, &c->edge.source6);
 	settings_allow(s, c);
 	if (any_port)
 		s->features |= SHUNT_FEATURE_ANY_PORT;
+	if (uses_gue(c))
+		s->features |= SHUNT_FEATURE_GUE;
+	if (c->backend.second_chance && dp->has.second_chance)
+		s->features |= SHUNT_FEATURE_SECOND_CHANCE;
 	if (dp->has.coarse_clock)
 		s->features |= SHUNT_FEATURE_COARSE_CLOCK;
 	if (needs_frags(dp, c))

@@ -159,6 +159,9 @@ static void diff_backend_role(struct walk *w, const struct config *from, const s
 	text_field(w, allow_text(from, a), allow_text(to, b));
 	subject(w, "backend.loopback");
 	text_field(w, from->backend.loopback ? "true" : "false", to->backend.loopback ? "true" : "false");
+	subject(w, "backend.second-chance");
+	text_field(w, from->backend.second_chance ? "true" : "false", to->backend.second_chance ? "true" : "false");
+	number_field(w, "backend.second-chance-rate", from->backend.second_chance_rate, to->backend.second_chance_rate);
 }
 
 static void diff_limits(struct walk *w, const struct config *from, const struct config *to)

@@ -17,6 +17,8 @@ static struct config defaults(void)
 {
 	struct config c = {
 		.edge.icmp_rate = 100,
+		.backend.second_chance = true,
+		.backend.second_chance_rate = 50000,
 		.limits = { .services = 4096, .listeners = 16384, .members = 65536, .backends = 65536, .slots = 1 << 21,
 			    .flows = 1 << 20 },
 		.checks_under_way = 256,

@@ -129,6 +129,8 @@ struct config {
 		struct prefix *allow; /* outer sources believed; default: edge.source4 and edge.source6 */
 		size_t n_allow;
 		bool loopback; /* put the services' addresses on lo */
+		bool second_chance; /* what is not known here goes on to another backend (forward: gue) ... */
+		uint32_t second_chance_rate; /* ... so many times a second, for each service on each CPU; 0: no limit */
 	} backend;
 	struct limits limits;
 	uint32_t checks_under_way; /* at most so many at once */

@@ -62,6 +62,23 @@ static void set_slot(struct full_table *f, uint32_t slot, uint32_t current, uint
 	f->limit[slot] = limit_for(f, slot, id_of(f, f->t.base[slot]), runner_up);
 }
 
+uint64_t table_ranked(const struct table *t, uint32_t slot)
+{
+	const struct full_table *f = full((struct table *)t);
+	uint64_t word = ~0ull;
+	uint32_t base = id_of(f, t->base[slot]), id = base;
+
+	for (int i = 0; i < 4 && id != RANK_NONE; i++) {
+		rank_t found;
+
+		word ^= (uint64_t)(number_of(f, id) ^ TABLE_NONE) << 16 * i;
+		if (!rank_scan(&f->r, slot, rank_of(&f->r, slot, id) + 1, NULL, &found, 1))
+			rank_scan(&f->r, slot, 0, NULL, &found, 1);
+		id = rank_id(found) == base ? RANK_NONE : rank_id(found);
+	}
+	return word;
+}
+
 /* ---- from nothing ---- */
 
 /* next_alive, but first in the part of the ranking that is at hand. *at: where id is in the window; moves on. */

@@ -53,6 +53,9 @@ static inline void table_freep(struct table **t) { table_free(*t); }
  */
 uint32_t table_set_alive(struct table *t, uint32_t member, bool alive);
 
+/* The first four members of the slot's circle, alive or not, as bpf/slot.h packs them. */
+uint64_t table_ranked(const struct table *t, uint32_t slot);
+
 /*
  * Slots of `was` whose owner is another backend (by key) in `now`, in slots of the larger of the two tables (a smaller
  * one is repeated, as the packet's mask repeats it). was or now may be NULL: all slots. *of: that larger size.

@@ -114,8 +114,9 @@ static void validate_choices(const struct service *s, struct faults *f)
 	if (s->algorithm != ALGORITHM_CONSISTENT)
 		fault(f, s, NULL, "algorithm: %s is not available in this version: use consistent",
 		      algorithm_names[s->algorithm]);
-	if (s->forward != FORWARD_IPIP)
-		fault(f, s, NULL, "forward: %s is not available in this version: use ipip", forward_names[s->forward]);
+	if (s->forward != FORWARD_IPIP && s->forward != FORWARD_GUE)
+		fault(f, s, NULL, "forward: %s is not available in this version: use ipip or gue",
+		      forward_names[s->forward]);
 	if (s->slots && (s->slots < 64 || s->slots > 1 << 20 || (s->slots & (s->slots - 1))))
 		fault(f, s, NULL, "slots: %u is not a power of two from 64 to 1048576; "
 		      "leave it out, and it is chosen to suit the backends", s->slots);
@@ -208,9 +209,9 @@ static void validate_check(const struct service *s, struct faults *f)
 
 /* ---- backends ---- */
 
-static bool is_unreachable_by_ipip(const struct service *s, const struct backend *b, const struct ports *ports)
+static bool is_unreachable_by_tunnel(const struct backend *b, const struct ports *ports)
 {
-	return s->forward == FORWARD_IPIP && b->at.port && ports->n && !ports->every && !ports_has(ports, b->at.port);
+	return b->at.port && ports->n && !ports->every && !ports_has(ports, b->at.port);
 }
 
 static bool lacks_check_port(const struct service *s, const struct backend *b, const struct ports *ports)
@@ -223,9 +224,9 @@ static void validate_port(const struct service *s, const struct backend *b, cons
 	struct endpoint better = { b->at.addr, ports->n ? ports->first : 80 };
 	char text[ENDPOINT_TEXT];
 
-	if (is_unreachable_by_ipip(s, b, ports))
-		fault(f, s, b, "forward: ipip delivers packets unchanged, so the backend's port must be one of the listen "
-		      "ports (%s); write %s", ports->list, endpoint_format(&better, text));
+	if (is_unreachable_by_tunnel(b, ports))
+		fault(f, s, b, "forward: %s delivers packets unchanged, so the backend's port must be one of the listen "
+		      "ports (%s); write %s", forward_names[s->forward], ports->list, endpoint_format(&better, text));
 	if (lacks_check_port(s, b, ports))
 		fault(f, s, b, "the check has no port to connect to; give the backend a port, such as %s, "
 		      "or the check one (health: port)", endpoint_format(&better, text));

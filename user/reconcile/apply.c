@@ -43,10 +43,13 @@ int reconcile_new(struct event_base *base, struct datapath *dp, struct health *h
 	r->dirty_tail = &r->dirty;
 	r->work = event_new(base, -1, 0, live_work, r);
 	r->settle = event_new(base, -1, EV_PERSIST, keep_tick, r);
+	r->rank = event_new(base, -1, 0, ranking_work, r);
 	r->config = config_new();
-	err = r->work && r->config && r->settle && !event_add(r->settle, &(struct timeval){ .tv_sec = 1 }) ? make_spaces(r) : -ENOMEM;
+	err = r->work && r->rank && r->config && r->settle && !event_add(r->settle, &(struct timeval){ .tv_sec = 1 }) ? make_spaces(r) : -ENOMEM;
 	if (!err)
 		err = adopt(r);
+	if (!err)
+		err = hops_new(r, &r->hops);
 	if (err) {
 		reconcile_free(r);
 		return err;
@@ -68,6 +71,9 @@ void reconcile_free(struct reconcile *r)
 		event_free(r->work);
 	if (r->settle)
 		event_free(r->settle);
+	if (r->rank)
+		event_free(r->rank);
+	hops_free(r->hops);
 	space_free(&r->service_ids);
 	space_free(&r->backend_ids);
 	space_free(&r->members);

@@ -56,6 +56,7 @@ struct live {
 	uint32_t first_member, n_places;
 	struct place *places; /* [n_places] */
 	struct table *table; /* NULL: adopted, not yet computed */
+	uint32_t n_ranked; /* slots whose ranking is in the kernel */
 	struct shunt_counter retired;
 	bool wanted; /* mark of an apply under way */
 	bool dirty;
@@ -94,7 +95,8 @@ struct reconcile {
 	struct space service_ids, backend_ids, members;
 	struct space slot_units, flow_units; /* of SLOT_UNIT slots, and of FLOW_UNIT buckets */
 	struct live *dirty, **dirty_tail;
-	struct event *work, *settle;
+	struct event *work, *settle, *rank;
+	struct hops *hops;
 	struct reconcile_stats stats;
 	const struct limits *limits; /* of the maps */
 };
@@ -152,6 +154,15 @@ int keep_adopt(struct live *l, struct reconcile *r); /* the region that the daem
 bool *keep_members(const struct live *l); /* [n_places] who may keep the flows that it has; NULL: out of memory */
 void keep_purge(struct live *l, struct reconcile *r); /* takes out what is noted for others */
 void keep_tick(evutil_socket_t fd, short what, void *arg); /* each second */
+
+/* ---- ranking.c ---- */
+/* Writes the rankings of slots from n_ranked on, if the service needs them: at once what takes no time, the rest from the loop. */
+void ranking_go_on(struct live *l, struct reconcile *r);
+void ranking_work(evutil_socket_t fd, short what, void *arg); /* the next portion */
+
+/* ---- hops.c ---- */
+int hops_new(struct reconcile *r, struct hops **out);
+void hops_free(struct hops *h); /* NULL is fine; the kernel keeps what it has */
 
 /* ---- adopt.c ---- */
 int adopt(struct reconcile *r);

@@ -92,10 +92,17 @@ static void store_mac(__u8 *at, const uint8_t mac[6], uint16_t extra)
 	dp_store((__u64 *)(void *)at, word);
 }
 
-/* Bytes that are left behind the outer header. */
+/* Bytes of the headers that its tunnel puts before each packet, at most. */
+static uint16_t tunnel_length(const struct node *n)
+{
+	bool v6 = !addr_is4(&n->at.addr);
+
+	return n->forward == FORWARD_GUE ? SHUNT_GUE_LENGTH(v6) : SHUNT_IPIP_LENGTH(v6);
+}
+
 static uint16_t room_in_tunnel(const struct node *n, uint16_t mtu)
 {
-	uint16_t outer = addr_is4(&n->at.addr) ? 20 : 40;
+	uint16_t outer = tunnel_length(n);
 
 	return mtu > outer ? mtu - outer : 0;
 }
@@ -135,7 +142,7 @@ static int start(struct node *n, enum state initial)
 			return err_r(err, "cannot check backend %s: %s", endpoint_format(&n->at, text), strerror(-err));
 	}
 	if (!n->want) {
-		err = nexthop_want(n->r->nexthops, &n->at.addr, nexthop_changed, n, &n->want);
+		err = nexthop_want(n->r->nexthops, &n->at.addr, tunnel_length(n), nexthop_changed, n, &n->want);
 		if (err)
 			return err_r(err, "cannot follow the route to backend %s: %s", endpoint_format(&n->at, text),
 				     strerror(-err));
@@ -245,7 +252,7 @@ static void write_entry(const struct node *n)
 	memset(b, 0, sizeof(*b));
 	memcpy(&b->address, n->at.addr.b, sizeof(b->address));
 	b->port = htons(n->at.port);
-	b->forward = SHUNT_FORWARD_IPIP;
+	b->forward = n->forward == FORWARD_GUE ? SHUNT_FORWARD_GUE : SHUNT_FORWARD_IPIP;
 }
 
 /* A node that takes the place of another with the same address can be reached as that one can. */
@@ -257,7 +264,7 @@ static void inherit_nexthop(struct node *n, const struct node *from)
 	memcpy(b->dmac, old->dmac, 6);
 	memcpy(b->smac, old->smac, 6);
 	b->vlan = old->vlan;
-	b->room = old->room;
+	b->room = old->room + tunnel_length(from) - tunnel_length(n);
 	b->ifindex = old->ifindex;
 	n->reachable = from->reachable;
 }
@@ -385,9 +392,10 @@ int node_adopt(struct reconcile *r, uint32_t id, struct node **out)
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return -ENOMEM;
-	*n = (struct node){ .r = r, .id = id, .forward = FORWARD_IPIP, .adopted = true };
+	*n = (struct node){ .r = r, .id = id, .adopted = true };
 	memcpy(n->at.addr.b, &b->address, sizeof(n->at.addr.b));
 	n->at.port = ntohs(b->port);
+	n->forward = b->forward == SHUNT_FORWARD_GUE ? FORWARD_GUE : FORWARD_IPIP;
 	n->reachable = b->flags & SHUNT_BACKEND_NEXTHOP;
 	if (b->flags & SHUNT_BACKEND_CHECKED)
 		n->health = b->flags & SHUNT_BACKEND_UP ? STATE_HEALTHY : STATE_UNHEALTHY;

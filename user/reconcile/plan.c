@@ -445,6 +445,7 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 	if (p->table) {
 		table_free(l->table);
 		l->table = TAKE_PTR(p->table);
+		l->n_ranked = 0;
 	}
 	changed |= live_follow(l, UINT32_MAX) > 0; /* what this configuration drains or enables */
 	if (changed || l->moving || p->first_slot != l->first_slot)
@@ -452,8 +453,11 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 	if (l->n_slots && l->n_slots != p->n_slots)
 		leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot,
 					       .n_slots = l->n_slots });
+	if (l->first_slot != p->first_slot)
+		l->n_ranked = 0;
 	l->first_slot = p->first_slot;
 	l->n_slots = p->n_slots;
+	ranking_go_on(l, r);
 	write_service(r, l);
 }
 
