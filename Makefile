@@ -30,6 +30,7 @@ LIB_SRC := $(wildcard $(addprefix user/,$(addsuffix /*.c,base model config disco
 CLI_SRC := $(wildcard user/cli/*.c)
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
+TEST_BPF := $(patsubst tests/bpf/%.bpf.c,%,$(wildcard tests/bpf/*.bpf.c))
 BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tools/bench/*.c))
 BENCH_BPF := $(patsubst tools/bench/%.bpf.c,%,$(wildcard tools/bench/*.bpf.c))
 SIM_SRC := $(wildcard tools/sim/*.c user/model/*.c user/base/*.c)
@@ -109,12 +110,21 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libshunt-asan.a
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) -o $@ $< $(BUILD)/libshunt-asan.a -lcmocka $(LIBS_DAEMON)
 
-$(BUILD)/bpftest/%.o: tests/bpf/%.c | $(SKELETONS)
+$(BUILD)/bpftest/%.bpf.o: tests/bpf/%.bpf.c vmlinux.h
+	$(call say,BPF,$<)
+	mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+
+$(BUILD)/%.test.skel.h: $(BUILD)/bpftest/%.bpf.o
+	$(call say,SKEL,$@)
+	$(BPFTOOL) gen skeleton $< name $*_test > $@
+
+$(BUILD)/bpftest/%.o: tests/bpf/%.c | $(SKELETONS) $(TEST_BPF:%=$(BUILD)/%.test.skel.h)
 	$(call say,CC,$<)
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests/bpf -c $< -o $@
 
-BPF_TEST_LIB := $(patsubst tests/bpf/%.c,$(BUILD)/bpftest/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
+BPF_TEST_LIB := $(patsubst tests/bpf/%.c,$(BUILD)/bpftest/%.o,$(filter-out tests/bpf/test_% %.bpf.c,$(wildcard tests/bpf/*.c)))
 $(BUILD)/bpftest/%: $(BUILD)/bpftest/%.o $(BPF_TEST_LIB) $(BUILD)/libshunt.a
 	$(call say,TEST,$@)
 	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON)

@@ -79,7 +79,7 @@ struct shunt_filter {
 
 /*
  * `table` places the service's slots and members in one word, so that one aligned 8-byte store moves it:
- *   bits 0-5    log2 of the number of slots
+ *   bits 0-5    log2 of the number of slots; a smaller table is repeated in them
  *   bits 6-31   first slot / 64      (regions of slots start at multiples of 64)
  *   bits 32-63  first member         (index into `members`)
  *
@@ -287,7 +287,7 @@ struct shunt_trace {
 	__u32 verdict; /* enum shunt_verdict */
 	__u32 reason; /* enum shunt_reason */
 	__u32 service; /* these four: SHUNT_UNSET when not reached */
-	__u32 slot; /* within the service's table */
+	__u32 slot; /* within the service's region of slots */
 	__u32 member; /* index into `members` */
 	__u32 backend; /* index into `backends` */
 	__u32 flags; /* SHUNT_TRACE_* */

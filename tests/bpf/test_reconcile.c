@@ -103,6 +103,7 @@ static int setup(void **state)
 	    "ip link set v0 up && ip link set v1 up");
 	run("for i in $(seq 2 60); do echo neigh replace 10.9.0.$i lladdr 02:00:00:00:00:01 nud permanent dev v0; done | "
 	    "ip -batch -");
+	run("ip route add 10.8.0.0/16 via 10.9.0.60"); /* where many are */
 	open_world();
 	return 0;
 }
@@ -299,28 +300,6 @@ static void a_backend_that_fails_its_check_owns_no_slot(void **state)
 	assert_int_equal(s.backends[0].slots, 0);
 	reconcile_service_clear(&s);
 	run("ip addr del 10.9.0.50/32 dev lo");
-}
-
-static void a_table_that_could_be_smaller_stays_so_that_older_flows_keep_their_slots(void **state)
-{
-	struct reconcile_service s;
-	uint32_t slots;
-
-	(void)state;
-	apply("services: []\n");
-	apply(WEB(B(2) "," B(3) ", { address: " B(4) ", weight: 5 }"));
-	s = service("web");
-	slots = s.n_slots;
-	reconcile_service_clear(&s);
-	apply(WEB(B(2) "," B(3) "," B(4)));
-	s = service("web");
-	assert_int_equal(s.n_slots, slots);
-	reconcile_service_clear(&s);
-	apply("services: []\n");
-	apply(WEB(B(2) "," B(3) "," B(4)));
-	s = service("web");
-	assert_true(s.n_slots < slots);
-	reconcile_service_clear(&s);
 }
 
 static void a_service_that_has_just_come_has_no_slot_in_transition(void **state)
@@ -953,6 +932,269 @@ static void what_was_counted_before_a_death_stays_the_services_and_is_no_others(
 	apply("services: []\n");
 }
 
+/* ---- the size of a table follows from its configuration ---- */
+
+#define HASHES (1 << 17) /* as many as the largest region here has slots */
+
+/* What a packet of each hash finds, and what is said of the table. */
+struct picture {
+	uint64_t fingerprint;
+	uint32_t n_slots, moved, of;
+	uint64_t owner[HASHES]; /* address and port */
+};
+
+static void note_move(void *arg, const char *name, bool fresh, uint32_t moved, uint32_t of)
+{
+	struct picture *p = arg;
+
+	assert_string_equal(name, "web");
+	assert_false(fresh);
+	p->moved = moved;
+	p->of = of;
+}
+
+/* other: a configuration, to be asked how much it would move */
+static struct picture *picture_of(const char *name, const char *other)
+{
+	_cleanup_(config_freep) struct config *wanted = parse(other);
+	struct picture *p = calloc(1, sizeof(*p));
+	struct reconcile_service s = service(name);
+	uint32_t mask = shunt_table_mask(dp_services(w.dp)[s.id].table);
+
+	p->fingerprint = s.fingerprint;
+	p->n_slots = s.n_slots;
+	for (uint32_t hash = 0; hash < HASHES; hash++) {
+		const struct shunt_backend *b = owner(&s, hash & mask);
+
+		assert_non_null(b);
+		p->owner[hash] = (uint64_t)b->address.words[3] << 16 | b->port;
+	}
+	assert_int_equal(reconcile_preview(w.r, wanted, note_move, p), 0);
+	reconcile_service_clear(&s);
+	return p;
+}
+
+static void assert_same_picture(const struct picture *a, const struct picture *b)
+{
+	assert_int_equal(a->n_slots, b->n_slots);
+	assert_int_equal(a->fingerprint, b->fingerprint);
+	assert_int_equal(a->moved, b->moved);
+	assert_int_equal(a->of, b->of);
+	assert_memory_equal(a->owner, b->owner, sizeof(a->owner));
+}
+
+/* Slots of the service's region beyond those of its table. */
+static uint32_t slots_beyond(const char *name)
+{
+	struct reconcile_service s = service(name);
+	uint32_t region = shunt_table_mask(dp_services(w.dp)[s.id].table) + 1, slots = s.n_slots;
+
+	reconcile_service_clear(&s);
+	assert_true(region >= slots);
+	return region - slots;
+}
+
+/* A service `web` with this many backends */
+static char *web_of(const char *options, unsigned n)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	fprintf(f, "services:\n  - { name: web, listen: '192.0.2.10:80/tcp', health: none, transition: 1s, %s\n"
+		"      backends: [", options);
+	for (unsigned i = 0; i < n; i++)
+		fprintf(f, "'10.8.0.%u:80', ", 1 + i);
+	fprintf(f, "] }\n");
+	fclose(f);
+	return text;
+}
+
+/* Two balancers, of which one had 200 backends before. */
+static void equal_configurations_have_equal_tables_whatever_was_before(void **state)
+{
+	static const char *const sizes[][2] = { { "", "" }, { "slots: 131072,", "slots: 64," } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		_cleanup_free_ char *many = web_of(sizes[i][0], 200), *few = web_of(sizes[i][1], 5);
+		_cleanup_free_ char *other = web_of(sizes[i][1], 6);
+		_cleanup_free_ struct picture *alone, *at_once, *shrunk;
+		struct reconcile_stats stats;
+
+		begin_transitions(few);
+		alone = picture_of("web", other);
+		assert_int_equal(slots_beyond("web"), 0);
+		begin_transitions(many);
+		apply(few);
+		assert_true(moving("web") > 0);
+		assert_true(slots_beyond("web") > 0);
+		at_once = picture_of("web", other);
+		assert_same_picture(at_once, alone);
+		wait_until_zero(slots_beyond, 20);
+		assert_int_equal(moving("web"), 0);
+		shrunk = picture_of("web", other);
+		assert_same_picture(shrunk, alone);
+		reconcile_stats(w.r, &stats);
+		assert_int_equal(stats.slots, alone->n_slots);
+	}
+	apply("services: []\n");
+}
+
+/* Slots that the smaller table has in common had owners of their own. */
+static void flows_stay_where_they_are_while_a_table_gets_smaller_and_larger(void **state)
+{
+	const char *large = SHORT("transition: 1s, slots: 4096", B(2) "," B(3) "," B(4));
+	const char *small = SHORT("transition: 1s, slots: 64", B(2) "," B(3) "," B(4) "," B(5));
+	const char *sizes[] = { small, large, small };
+	unsigned before[PORTS], after[PORTS];
+	struct reconcile_flow_place place;
+
+	(void)state;
+	begin_transitions(large);
+	for (int i = 0; i < PORTS; i++)
+		before[i] = backend_of(1000 + i, TCP_ACK);
+	for (size_t k = 0; k < ARRAY_SIZE(sizes); k++) {
+		apply(sizes[k]);
+		for (int i = 0; i < PORTS; i++)
+			assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+	}
+	assert_int_equal(slots_beyond("web"), 4096 - 64);
+	assert_in_range(moving("web"), 1, 64); /* of the table */
+	place = place_of("198.51.100.7", 1000, "192.0.2.10:80/tcp");
+	assert_int_equal(place.n_slots, 64);
+	assert_in_range(place.slot, 0, 63);
+	for (int i = 0; i < 100 && observing("web"); i++)
+		settle();
+	for (int i = 0; i < PORTS; i++) /* they are noted, and that keeps the region as it is */
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+	assert_int_equal(slots_beyond("web"), 4096 - 64);
+	wait_until_zero(moving, 20);
+	for (int i = 0; i < PORTS; i++)
+		after[i] = backend_of(1000 + i, TCP_ACK);
+	wait_until_zero(slots_beyond, 3);
+	for (int i = 0; i < PORTS; i++)
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), after[i]);
+	apply("services: []\n");
+}
+
+/* ---- members run out ---- */
+
+/*
+ * Service a, with the backends 10.9.0.first to last and eight places for them, and others that take all the rest of the
+ * 2048, but for one that has 16: it can be left out.
+ */
+static char *crowd(unsigned first, unsigned last, bool all)
+{
+	static const unsigned others[] = { 600, 300, 150, 75, 37, 18, 5, 9 }; /* in 1024, 512, ... 8 and 16 places */
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	fprintf(f, "services:\n  - { name: a, listen: '192.0.2.10:80/tcp', health: none, backends: [");
+	for (unsigned i = first; i <= last; i++)
+		fprintf(f, "'10.9.0.%u:80', ", i);
+	fprintf(f, "] }\n");
+	for (size_t i = 0; i < ARRAY_SIZE(others) - !all; i++) {
+		fprintf(f, "  - { name: o%zu, listen: '192.0.2.%zu:80/tcp', slots: 64, health: none, backends: [", i,
+			100 + i);
+		for (unsigned k = 0; k < others[i]; k++)
+			fprintf(f, "'10.8.%u.%u:80', ", k / 200, 1 + k % 200);
+		fprintf(f, "] }\n");
+	}
+	fclose(f);
+	return text;
+}
+
+static int apply_crowd(unsigned first, unsigned last, bool all)
+{
+	_cleanup_free_ char *text = crowd(first, last, all);
+	_cleanup_(config_freep) struct config *c = parse(text);
+	int err = reconcile_apply(w.r, c);
+
+	settle();
+	return err;
+}
+
+/* Backends 2 and 3 of the service are taken away, 2 first, and keep their flows; before: who has the flows. */
+static void begin_retirement(bool all, unsigned before[PORTS])
+{
+	_cleanup_free_ char *text = crowd(2, 5, all);
+	struct reconcile_stats stats;
+
+	begin_transitions(text);
+	reconcile_stats(w.r, &stats);
+	assert_int_equal(stats.members, all ? 2048 : 2032);
+	for (int i = 0; i < PORTS; i++)
+		before[i] = backend_of(1000 + i, TCP_ACK);
+	assert_int_equal(apply_crowd(3, 5, all), 0);
+	assert_int_equal(apply_crowd(4, 5, all), 0);
+	for (int i = 0; i < PORTS; i++)
+		assert_int_equal(backend_of(1000 + i, TCP_ACK), before[i]);
+	assert_int_equal(retiring("a"), 2);
+}
+
+/* Only those of backend 2 are with others, if that had to go, and are counted. */
+static void check_retirement(bool gone, unsigned last, const unsigned before[PORTS])
+{
+	struct reconcile_service s = service("a");
+	unsigned lost = 0;
+
+	for (int i = 0; i < PORTS; i++) {
+		unsigned now = backend_of(1000 + i, TCP_ACK);
+
+		if (gone && before[i] == 2)
+			assert_in_range(now, 4, last);
+		else
+			assert_int_equal(now, before[i]);
+		lost += gone && before[i] == 2;
+	}
+	assert_int_equal(s.retiring, gone ? 1 : 2);
+	assert_int_equal(s.let_go, lost);
+	assert_int_equal(slots_of("a", "10.9.0.2"), 0);
+	for (size_t i = 0; i < s.n_backends; i++)
+		assert_true(s.backends[i].slots > 0);
+	assert_int_equal(s.n_backends, last - 3);
+	reconcile_service_clear(&s);
+}
+
+static void when_members_run_out_who_retires_for_longest_goes(void **state)
+{
+	static const struct {
+		bool all;
+		unsigned last; /* backends 6 to this come to the four that are there or retire */
+		bool gone;
+	} cases[] = {
+		{ true, 10, true }, /* nine, for eight places */
+		{ false, 17, false }, /* 16, for 16 places */
+		{ false, 18, true },
+	};
+	unsigned before[PORTS];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin_retirement(cases[i].all, before);
+		assert_int_equal(apply_crowd(4, cases[i].last, cases[i].all), 0);
+		check_retirement(cases[i].gone, cases[i].last, before);
+	}
+	apply("services: []\n");
+}
+
+static void who_retires_stays_when_not_even_that_would_make_room(void **state)
+{
+	struct reconcile_stats stats, again;
+	unsigned before[PORTS];
+
+	(void)state;
+	begin_retirement(true, before);
+	reconcile_stats(w.r, &stats);
+	assert_int_equal(apply_crowd(4, 12, true), -ENOSPC);
+	reconcile_stats(w.r, &again);
+	assert_memory_equal(&stats, &again, sizeof(stats));
+	check_retirement(false, 5, before);
+	apply("services: []\n");
+}
+
 /* ---- who was never checked ---- */
 
 #define FAR "shunt-test-reconcile-far"
@@ -1143,8 +1385,29 @@ static void set_traps(int left)
 	add_trap(3, dp_slots(w.dp), l->slots * sizeof(__u64), getenv("SOAK") ? 1 : 32);
 }
 
-/* A daemon of its own that dies before this store of applying the services; false: it came to the end before. */
-static bool dies_before(int store, const char *services)
+/* What a daemon of its own does that is to die before this store; returns whether it could. */
+static bool applies(int store, const char *services)
+{
+	struct config *c = parse(services);
+
+	set_traps(store);
+	return !reconcile_apply(w.r, c);
+}
+
+static bool shrinks(int store, const char *services)
+{
+	struct config *c = parse(services);
+
+	if (reconcile_apply(w.r, c))
+		return false;
+	set_traps(store);
+	for (int i = 0; i < 100 && slots_beyond("web"); i++)
+		settle();
+	return !slots_beyond("web");
+}
+
+/* False: it came to the end before. */
+static bool dies_before(int store, const char *services, bool (*does)(int store, const char *services))
 {
 	int status;
 	pid_t pid;
@@ -1153,12 +1416,8 @@ static bool dies_before(int store, const char *services)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
-		struct config *c;
-
 		open_world();
-		c = parse(services);
-		set_traps(store);
-		_exit(reconcile_apply(w.r, c) ? 1 : 0);
+		_exit(does(store, services) ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
@@ -1226,7 +1485,7 @@ static void a_daemon_that_dies_between_stores_leaves_what_the_next_takes_up(void
 		assert_int_equal(reconcile_apply(w.r, nothing), 0);
 		apply(before);
 		close_world();
-		died = dies_before(stores++, after);
+		died = dies_before(stores++, after, applies);
 		open_world();
 		assert_int_equal(forwarded("192.0.2.10", 2, 8), 1);
 		assert_int_equal(forwarded("192.0.2.12", 12, 18), 1);
@@ -1240,11 +1499,46 @@ assert_true(stores > 50);
 	reconcile_stats(w.r, &st);
 	assert_int_equal(st.services + st.members + st.backends + st.slots, 0);
 }
+/* ... nor does it matter how far it came with a region of slots that was larger than its table. */
+static void a_daemon_that_dies_while_slots_are_given_back_leaves_what_the_next_takes_up(void **state)
+{
+	const char *large = SHORT("transition: 0s, slots: 4096", B(2) "," B(3) "," B(4));
+	const char *small = SHORT("transition: 0s, slots: 64", B(2) "," B(3) "," B(4));
+	_cleanup_(config_freep) struct config *c = parse(small);
+	struct reconcile_stats st;
+	int stores = 0;
+	bool died;
+
+	(void)state;
+	do {
+		apply("services: []\n");
+		apply(large);
+		assert_int_equal(reconcile_apply(w.r, c), 0);
+		assert_int_equal(slots_beyond("web"), 4096 - 64);
+		close_world();
+		died = dies_before(stores++, small, shrinks);
+		open_world();
+		assert_int_equal(forwarded("192.0.2.10", 2, 4), 1);
+		assert_int_equal(reconcile_apply(w.r, c), 0);
+		wait_until_zero(slots_beyond, 3);
+		assert_int_equal(forwarded("192.0.2.10", 2, 4), 1);
+		reconcile_stats(w.r, &st);
+		assert_int_equal(st.slots, 64);
+	} while (died);
+	assert_true(stores > 1);
+	apply("services: []\n");
+}
 #else
 static void a_daemon_that_dies_between_stores_leaves_what_the_next_takes_up(void **state)
 {
 	(void)state;
 	skip(); /* catching single stores is written for x86-64 only */
+}
+
+static void a_daemon_that_dies_while_slots_are_given_back_leaves_what_the_next_takes_up(void **state)
+{
+	(void)state;
+	skip(); /* likewise */
 }
 #endif
 
@@ -1330,7 +1624,6 @@ int main(void)
 		cmocka_unit_test(a_service_that_does_not_fit_changes_nothing),
 		cmocka_unit_test(services_share_a_backend_and_its_check),
 		cmocka_unit_test(a_backend_that_fails_its_check_owns_no_slot),
-		cmocka_unit_test(a_table_that_could_be_smaller_stays_so_that_older_flows_keep_their_slots),
 		cmocka_unit_test(a_service_that_has_just_come_has_no_slot_in_transition),
 		cmocka_unit_test(another_check_keeps_backends_reachable_and_slots_owned),
 		cmocka_unit_test(listeners_of_before_and_after_must_fit_side_by_side),
@@ -1348,9 +1641,14 @@ int main(void)
 		cmocka_unit_test(what_no_service_listens_on_has_no_place),
 		cmocka_unit_test(flows_that_had_to_give_way_are_counted_for_their_service),
 		cmocka_unit_test(what_was_counted_before_a_death_stays_the_services_and_is_no_others),
+		cmocka_unit_test(equal_configurations_have_equal_tables_whatever_was_before),
+		cmocka_unit_test(flows_stay_where_they_are_while_a_table_gets_smaller_and_larger),
+		cmocka_unit_test(when_members_run_out_who_retires_for_longest_goes),
+		cmocka_unit_test(who_retires_stays_when_not_even_that_would_make_room),
 		cmocka_unit_test_setup(who_was_never_checked_gets_nothing_while_another_is_proven, far_begin),
 		cmocka_unit_test_teardown(verdicts_of_a_service_that_starts_move_nothing_but_what_fails, far_end),
 		cmocka_unit_test(a_daemon_that_dies_between_stores_leaves_what_the_next_takes_up),
+		cmocka_unit_test(a_daemon_that_dies_while_slots_are_given_back_leaves_what_the_next_takes_up),
 		cmocka_unit_test(any_sequence_of_configurations_ends_where_its_last_alone_would),
 	};
 

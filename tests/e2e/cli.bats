@@ -88,6 +88,7 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 @test "a service is shown with how it keeps flows" {
 	run -0 lab_shunt balancer service show web
 	[[ "$output" =~ "transition   90s"$'\n'"drain        1h"$'\n'"flows        at most 2048 noted" ]]
+	[[ "$output" =~ "noted        0 now, 0 in all; 0 live ones evicted, 0 let go, 0 changes without room" ]]
 }
 
 @test "flows: nothing is noted while nothing changes, and what is asked wrongly is said" {
@@ -121,7 +122,8 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	lab_shunt balancer -j service show web | jq -e '.name == "web" and .algorithm == "consistent" and .forward == "ipip"
 		and .listen == ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"] and (.fingerprint | length == 16) and .check.kind == "http"
 		and .tracking == { transition_ms: 90000, drain_ms: 3600000, flows: 2048,
-			flow_timeout: { tcp_ms: 3600000, udp_ms: 120000, closing_ms: 30000 } }'
+			flow_timeout: { tcp_ms: 3600000, udp_ms: 120000, closing_ms: 30000 } }
+		and (.flows | keys == ["evicted", "let_go", "max", "noted", "now", "uncached"] and .uncached == 0) and .retiring == 0'
 	lab_shunt balancer -j backend list web | jq -e '.backends | length == 2 and all(.[]; .service == "web" and .state == "healthy"
 		and .weight == 100 and (.share | . > 0.45 and . < 0.55) and .nexthop.usable and .check.checks > 0)'
 	lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.10:80/tcp | jq -e '.verdict == "edge_forwarded" and .service == "web"
@@ -176,6 +178,19 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 		(.moves[] | select(.service == "web") | .new == false)'
 	lab_shunt balancer apply --dry-run "$LAB_DIR/next.yaml" | grep -i 'extra'
 	refuse grep -q '%' <(lab_shunt balancer apply --dry-run "$LAB_DIR/next.yaml")
+}
+
+@test "a table that got smaller is the same to every command while its slots are in transition" {
+	local slot
+	sed 's/    transition: 90s/&\n    slots: 4096/' "$LAB_DIR/balancer.yaml" > "$LAB_DIR/next.yaml"
+	lab_shunt balancer apply "$LAB_DIR/next.yaml"
+	sed -i 's/slots: 4096/slots: 64/' "$LAB_DIR/next.yaml"
+	lab_shunt balancer apply "$LAB_DIR/next.yaml"
+	lab_shunt balancer -j service show web | jq -e '.slots == 64 and .moving > 0 and .moving <= 64
+		and (.backends | map(.slots) | add == 64)'
+	slot=$(lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.10:80/tcp | jq -e 'select(.slots == 64) | .slot')
+	[ "$slot" -lt 64 ]
+	lab_shunt balancer -j flow show 10.77.0.2:1 192.0.2.10:80/tcp | jq -e --argjson slot "$slot" '.slots == 64 and .slot == $slot'
 }
 
 @test "what is applied twice changes nothing the second time" {

@@ -232,6 +232,22 @@ static void a_service_says_how_it_keeps_flows(void **state)
 	json_decref(o);
 }
 
+static void a_service_says_what_became_of_flows(void **state)
+{
+	struct service conf = { .name = "web" };
+	struct reconcile_service s = { .conf = &conf, .flows = 1, .max_flows = 2, .flows_noted = 3ull << 32,
+				       .flows_evicted = 4, .let_go = 5, .uncached = 6, .retiring = 7 };
+	json_t *o = render_service(&s), *expected;
+
+	(void)state;
+	expected = json_pack("{s:i, s:i, s:I, s:i, s:i, s:i}", "now", 1, "max", 2, "noted", (json_int_t)3 << 32,
+			     "evicted", 4, "let_go", 5, "uncached", 6);
+	assert_true(json_equal(json_object_get(o, "flows"), expected));
+	assert_int_equal(json_integer_value(json_object_get(o, "retiring")), 7);
+	json_decref(expected);
+	json_decref(o);
+}
+
 static void a_backend_without_a_way_says_why(void **state)
 {
 	struct service conf = { .name = "web" };
@@ -488,6 +504,7 @@ int main(void)
 		cmocka_unit_test(a_wrong_backend_changes_nothing),
 		cmocka_unit_test(a_service_is_rendered_with_its_backends),
 		cmocka_unit_test(a_service_says_how_it_keeps_flows),
+		cmocka_unit_test(a_service_says_what_became_of_flows),
 		cmocka_unit_test(a_backend_without_a_way_says_why),
 		cmocka_unit_test(a_flow_is_rendered_with_its_backend_and_how_it_was_seen),
 		cmocka_unit_test(a_flow_that_is_not_noted_has_its_slot_all_the_same),

@@ -64,6 +64,25 @@ static void a_claim_takes_exactly_these_or_nothing(void **state)
 	space_free(&s);
 }
 
+static void the_longest_free_run_is_what_can_be_taken(void **state)
+{
+	struct space s;
+	uint32_t at;
+
+	(void)state;
+	assert_int_equal(space_init(&s, 8), 0);
+	assert_int_equal(space_longest(&s), 8);
+	assert_int_equal(space_claim(&s, 2, 1), 0);
+	assert_int_equal(space_longest(&s), 5);
+	assert_int_equal(space_claim(&s, 5, 1), 0);
+	assert_int_equal(space_longest(&s), 2);
+	assert_int_equal(space_take(&s, 2, &at), 0);
+	assert_int_equal(space_take(&s, 2, &at), 0);
+	assert_int_equal(space_take(&s, 2, &at), 0);
+	assert_int_equal(space_longest(&s), 0);
+	space_free(&s);
+}
+
 static void random_takes_and_releases_never_overlap(void **state)
 {
 	struct { uint32_t first, n; } held[16] = {};
@@ -99,6 +118,7 @@ int main(void)
 		cmocka_unit_test(runs_are_handed_out_first_fit),
 		cmocka_unit_test(a_full_space_says_so_and_stays_as_it_is),
 		cmocka_unit_test(a_claim_takes_exactly_these_or_nothing),
+		cmocka_unit_test(the_longest_free_run_is_what_can_be_taken),
 		cmocka_unit_test(random_takes_and_releases_never_overlap),
 	};
 

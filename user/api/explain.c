@@ -102,7 +102,10 @@ static void name_backend(const struct api *a, const struct found *f, uint32_t ba
 	out->state = b ? state_names[b->state] : "no longer in the service";
 }
 
-/* The owner of the slot, as the program reads it. */
+/*
+ * The slot and its owner, as the program reads it. It sees the service's region of slots, in which the table may stand
+ * more than once.
+ */
 static void find_owner(const struct api *a, const struct shunt_trace *t, struct found *f)
 {
 	uint64_t table = dp_services(a->x->dp)[t->service].table;
@@ -110,7 +113,8 @@ static void find_owner(const struct api *a, const struct shunt_trace *t, struct 
 
 	if (t->slot == SHUNT_UNSET)
 		return;
-	f->steps.n_slots = shunt_table_mask(table) + 1;
+	f->steps.n_slots = f->service.n_slots;
+	f->steps.slot = t->slot & (f->service.n_slots - 1);
 	owner = shunt_slot_current(dp_slots(a->x->dp)[shunt_table_first_slot(table) + t->slot]);
 	if (owner != SHUNT_NONE)
 		name_backend(a, f, dp_members(a->x->dp)[shunt_table_first_member(table) + owner].backend,

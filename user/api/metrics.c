@@ -148,7 +148,8 @@ static const struct service_family {
 	{ EXPO_COUNTER, "shunt_flows_noted", "Flows that were noted.", service_noted },
 	{ EXPO_COUNTER, "shunt_flows_evicted", "Live flows whose note gave way to another, for want of room.",
 	  service_evicted },
-	{ EXPO_COUNTER, "shunt_flows_let_go", "Live flows that lost their backend to a deadline or to the operator.",
+	{ EXPO_COUNTER, "shunt_flows_let_go",
+	  "Live flows that lost their backend to a deadline, to others or to the operator.",
 	  service_let_go },
 };
 

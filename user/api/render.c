@@ -143,19 +143,28 @@ static json_t *render_listens(const struct service *conf)
 	return list;
 }
 
+/* What became of flows in transitions; the names of the metrics. now: noted at this moment, max: at most. */
+static json_t *render_flows(const struct reconcile_service *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "now", (json_int_t)s->flows, "max", (json_int_t)s->max_flows,
+			 "noted", (json_int_t)s->flows_noted, "evicted", (json_int_t)s->flows_evicted, "let_go",
+			 (json_int_t)s->let_go, "uncached", (json_int_t)s->uncached);
+}
+
 json_t *render_service(const struct reconcile_service *s)
 {
 	json_t *backends = json_array();
 
 	for (size_t i = 0; i < s->n_backends; i++)
 		json_array_append_new(backends, render_backend(s, &s->backends[i]));
-	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o}", "name", s->conf->name, "listen",
-			 render_listens(s->conf), "algorithm", algorithm_names[s->conf->algorithm], "forward",
+	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:o}", "name", s->conf->name,
+			 "listen", render_listens(s->conf), "algorithm", algorithm_names[s->conf->algorithm], "forward",
 			 forward_names[s->conf->forward], "slots", (int)s->n_slots, "moving",
 			 (int)s->moving, "fingerprint",
 			 json_sprintf("%016" PRIx64, s->fingerprint), "packets", (json_int_t)s->packets, "bytes",
 			 (json_int_t)s->bytes, "check", render_check(&s->conf->check), "tracking",
-			 render_tracking(&s->conf->tracking), "backends", backends);
+			 render_tracking(&s->conf->tracking), "flows", render_flows(s), "retiring", (int)s->retiring,
+			 "backends", backends);
 }
 
 /* ---- drops ---- */

@@ -71,6 +71,15 @@ static void print_tracking(const json_t *t)
 	       ms_text(timeout, "closing_ms", c));
 }
 
+/* What became of flows in transitions. */
+static void print_flows(const json_t *f)
+{
+	printf("noted        %" JSON_INTEGER_FORMAT " now, %" JSON_INTEGER_FORMAT " in all; %" JSON_INTEGER_FORMAT
+	       " live ones evicted, %" JSON_INTEGER_FORMAT " let go, %" JSON_INTEGER_FORMAT " changes without room\n",
+	       number_of(f, "now"), number_of(f, "noted"), number_of(f, "evicted"), number_of(f, "let_go"),
+	       number_of(f, "uncached"));
+}
+
 static void print_service(const json_t *s)
 {
 	const json_t *listen = json_object_get(s, "listen"), *l;
@@ -88,6 +97,7 @@ static void print_service(const json_t *s)
 		printf(", %d of them in transition: older flows stay where they are", (int)number_of(s, "moving"));
 	printf("\n");
 	print_tracking(json_object_get(s, "tracking"));
+	print_flows(json_object_get(s, "flows"));
 	printf("fingerprint  %s\n", text_of(s, "fingerprint"));
 	printf("packets      %" JSON_INTEGER_FORMAT " (%s)\n\n", number_of(s, "packets"),
 	       bytes_text(number_of(s, "bytes"), bytes));

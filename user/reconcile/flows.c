@@ -32,7 +32,7 @@ static const struct endpoint *endpoint_of(const struct live *l, uint16_t member)
 	return p ? &p->at : NULL;
 }
 
-/* False: nobody has it; an entry of a backend that is gone is taken out at the next look. */
+/* slot: of the region. False: nobody has it; an entry of a backend that is gone is taken out at the next look. */
 static bool view_entry(const struct live *l, const struct reconcile *r, __u64 entry, uint32_t slot,
 		       struct reconcile_flow *out)
 {
@@ -43,7 +43,7 @@ static bool view_entry(const struct live *l, const struct reconcile *r, __u64 en
 		return false;
 	*out = (struct reconcile_flow){
 		.service = l->name,
-		.slot = slot,
+		.slot = live_table_slot(l, slot),
 		.backend = p->at,
 		.backend_id = p->node->id,
 		.state = shunt_flow_state(entry),
@@ -143,16 +143,18 @@ int reconcile_flow_of(const struct reconcile *r, const struct endpoint *client, 
 {
 	const struct live *l = find_service(r, *to);
 	uint64_t hash, word;
+	uint32_t slot;
 
 	if (!l)
 		return -ENOENT;
 	hash = hash_of(r, client, to);
-	*out = (struct reconcile_flow_place){ .service = l->name, .n_slots = l->n_slots };
-	out->slot = hash & (l->n_slots - 1);
-	word = slot_word(l, r, out->slot);
+	slot = hash & (l->n_slots - 1);
+	word = slot_word(l, r, slot);
+	*out = (struct reconcile_flow_place){ .service = l->name, .slot = live_table_slot(l, slot),
+					      .n_slots = l->table->n_slots };
 	out->phase = phase_of(word);
 	out->owner = endpoint_of(l, shunt_slot_current(word));
 	out->anchor = endpoint_of(l, shunt_slot_anchor(word));
-	out->noted = find_entry(l, r, hash, out->slot, &out->flow);
+	out->noted = find_entry(l, r, hash, slot, &out->flow);
 	return 0;
 }

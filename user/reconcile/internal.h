@@ -52,10 +52,14 @@ struct live {
 	char name[SHUNT_NAME_MAX];
 	uint32_t id;
 	const struct service *conf; /* in r->config; NULL: adopted and not yet wanted */
+	/*
+	 * The region of slots. It may be larger than the table, which is repeated in it then: slots that are one in a
+	 * smaller table keep anchors of their own until they are steady.
+	 */
 	uint32_t first_slot, n_slots;
 	uint32_t first_member, n_places;
 	struct place *places; /* [n_places] */
-	struct table *table; /* NULL: adopted, not yet computed */
+	struct table *table; /* its size follows from the configuration alone. NULL: adopted, not yet computed */
 	uint32_t n_ranked; /* slots whose ranking is in the kernel */
 	struct shunt_counter retired;
 	bool wanted; /* mark of an apply under way */
@@ -63,12 +67,13 @@ struct live {
 	struct live *next_dirty;
 	uint64_t born_ms; /* CLOCK_MONOTONIC; 0: adopted */
 	uint32_t n_retiring; /* places */
-	uint32_t moving; /* slots that are not steady */
+	uint32_t moving; /* slots of the region that are not steady */
 	uint32_t *since; /* [n_since] when each slot's owner changed last, seconds of CLOCK_MONOTONIC; NULL: nothing moves */
 	uint32_t n_since;
 	uint32_t first_bucket, log2_buckets; /* its region of the flow cache; log2 0: none */
 	uint32_t noted; /* flows in it, at the last look */
 	uint64_t let_go; /* live flows whose backend was taken from them */
+	uint64_t uncached; /* times that its slots moved and there was no region for it */
 	bool digest_valid; /* of the two below */
 	uint64_t fingerprint;
 	uint32_t *owned; /* [n_places] slots */
@@ -134,10 +139,12 @@ void live_work(evutil_socket_t fd, short what, void *arg); /* rewrites the slots
 /* The table follows who is alive, in at most so many members; returns in how many. The slots are not written. */
 unsigned live_follow(struct live *l, unsigned most);
 /*
- * Writes the table into the slots from first_slot on (a new region, or the one it has). A slot whose owner changes and
- * whose old owner lives is in transition from then on: anchor stays.
+ * Writes the table into n_slots slots from first_slot on (a new region, or the one it has), as often as it fits. A slot
+ * whose owner changes and whose old owner lives is in transition from then on: anchor stays.
  */
-void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot);
+void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, uint32_t n_slots);
+uint32_t live_table_slot(const struct live *l, uint32_t slot); /* the table's, of one of the region */
+void live_write_service(const struct live *l, struct reconcile *r); /* where its regions are */
 void live_shut(struct live *l, struct reconcile *r, uint32_t place, bool shut);
 void live_digest(struct live *l);
 struct live *live_find(const struct reconcile *r, const char *name);
@@ -153,7 +160,7 @@ void keep_forget(struct live *l, struct reconcile *r); /* no program uses it any
 int keep_adopt(struct live *l, struct reconcile *r); /* the region that the daemon before gave it */
 bool *keep_members(const struct live *l); /* [n_places] who may keep the flows that it has; NULL: out of memory */
 void keep_purge(struct live *l, struct reconcile *r); /* takes out what is noted for others */
-void keep_tick(evutil_socket_t fd, short what, void *arg); /* each second */
+void keep_tick(evutil_socket_t fd, short what, void *arg); /* each second: ends transitions, and regions shrink after */
 
 /* ---- ranking.c ---- */
 /* Writes the rankings of slots from n_ranked on, if the service needs them: at once what takes no time, the rest from the loop. */
@@ -179,8 +186,9 @@ struct plan {
 	struct node **node; /* [want->n_backends] references */
 	struct table *table; /* NULL: live's is right */
 	bool waits; /* see struct place */
-	uint32_t first_slot, n_slots, first_member, n_places;
+	uint32_t first_slot, n_slots, first_member, n_places; /* regions; n_slots: the table's number or more */
 	struct place *places; /* [n_places] of a region that is new; NULL: the places stay */
+	bool *yields; /* [live->n_places] places that are given to others (yield.c); NULL: none is */
 };
 
 /* What can be taken back once no packet sees it any more. */
@@ -210,5 +218,16 @@ void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits fo
 /* The members of a table for `want`, numbered by place. [n_places], free() it. alive as known. */
 struct table_member *plan_members(const struct service *want, const uint32_t *place, struct node *const *node,
 				  uint32_t n_places);
+
+/* ---- yield.c ---- */
+
+/* The most places that the service can have: in a new region, or in the one that it has. */
+uint32_t yield_room(const struct reconcile *r, const struct live *l);
+/*
+ * Backends whose places would be n_places or above get those of backends that retire. -ENOSPC: not enough of them do.
+ * What has to be done before the new ones come is yield_commit.
+ */
+int yield_plan(struct plan *p, uint32_t n_places);
+void yield_commit(struct reconcile *r, const struct plan *p); /* waits for grace periods if somebody yields */
 
 #endif

@@ -41,6 +41,7 @@ static bool take_region(struct live *l, struct reconcile *r)
 		log_warn("service %s: slots change their owners and no part of the flow cache is free: older flows move too "
 			 "(raise limits.flows)", l->name);
 		r->stats.uncached++;
+		l->uncached++;
 		return false;
 	}
 	if (log2 < wanted)
@@ -310,7 +311,7 @@ static void tick_service(struct live *l, struct reconcile *r)
 	struct look k = {};
 
 	if (meet_deadlines(l, r)) {
-		live_write_slots(l, r, l->first_slot);
+		live_write_slots(l, r, l->first_slot, l->n_slots);
 		keep_purge(l, r);
 	}
 	if (!l->moving && !l->log2_buckets && !l->n_retiring)
@@ -327,13 +328,50 @@ static void tick_service(struct live *l, struct reconcile *r)
 		end(l, r);
 }
 
-void keep_tick(evutil_socket_t fd, short what, void *arg)
+/* ---- regions of slots that are larger than their tables ---- */
+
+/* Every slot is steady and no flow is noted: nothing tells the repetitions of the table from each other. */
+static bool can_shrink(const struct live *l)
 {
-	struct reconcile *r = arg;
+	return l->table && l->table->n_slots < l->n_slots && !l->moving && !l->log2_buckets;
+}
+
+/*
+ * The table stands at the beginning of the region, so it stays where it is: one store, which needs no room, and the rest
+ * is free when no program reads it any more.
+ */
+static void shrink(struct live *l, struct reconcile *r, struct leftovers *left)
+{
+	uint32_t n = l->table->n_slots;
+
+	left->items[left->n++] = (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot + n,
+						    .n_slots = l->n_slots - n };
+	l->n_slots = n;
+	live_write_service(l, r);
+}
+
+static void shrink_regions(struct reconcile *r)
+{
+	struct leftovers left = {};
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_services; i++)
+		n += can_shrink(r->services[i]);
+	if (!n)
+		return;
+	left.items = calloc(n, sizeof(*left.items));
+	for (size_t i = 0; i < r->n_services && left.items; i++)
+		if (can_shrink(r->services[i]))
+			shrink(r->services[i], r, &left);
+	leftovers_reclaim(r, &left);
+}
+
+/* ---- the tick of all services ---- */
+
+static void end_transitions(struct reconcile *r)
+{
 	bool ended = false;
 
-	(void)fd;
-	(void)what;
 	for (size_t i = 0; i < r->n_services; i++) {
 		if (!r->services[i]->conf || !r->services[i]->table)
 			continue;
@@ -346,4 +384,12 @@ void keep_tick(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < r->n_services; i++)
 		if (has_ended(r->services[i]))
 			keep_forget(r->services[i], r);
+}
+
+void keep_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	end_transitions(arg);
+	shrink_regions(arg);
 }

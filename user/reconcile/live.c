@@ -75,14 +75,20 @@ uint64_t live_now_ms(void)
 	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
 }
 
-static __u64 steady_word(const struct live *l, uint32_t slot)
+uint32_t live_table_slot(const struct live *l, uint32_t slot)
 {
+	return slot & (l->table->n_slots - 1);
+}
+
+static __u64 steady_word(const struct live *l, uint32_t i)
+{
+	uint32_t slot = live_table_slot(l, i);
 	uint16_t current = l->table->current[slot];
 
 	return shunt_slot(current, current, SHUNT_NONE, l->table->runner_up[slot]);
 }
 
-/* What slot i was; a table of another size finds the old owner of a slot where the packet's mask found it. */
+/* What slot i was; a region of another size finds the old owner of a slot where the packet's mask found it. */
 static __u64 word_before(const struct live *l, const __u64 *old, uint32_t i)
 {
 	if (!l->n_slots)
@@ -92,13 +98,15 @@ static __u64 word_before(const struct live *l, const __u64 *old, uint32_t i)
 
 static __u64 next_word(const struct live *l, uint32_t i, __u64 was, const bool *keeps)
 {
-	return transition_follow(was, l->table->current[i], l->table->runner_up[i], keeps, l->n_places);
+	uint32_t slot = live_table_slot(l, i);
+
+	return transition_follow(was, l->table->current[slot], l->table->runner_up[slot], keeps, l->n_places);
 }
 
 /* Does any slot leave flows with an owner of before? */
-static bool something_stays(const struct live *l, const __u64 *old, const bool *keeps)
+static bool something_stays(const struct live *l, const __u64 *old, uint32_t n_slots, const bool *keeps)
 {
-	for (uint32_t i = 0; i < l->table->n_slots; i++)
+	for (uint32_t i = 0; i < n_slots; i++)
 		if (!shunt_slot_steady(next_word(l, i, word_before(l, old, i), keeps)))
 			return true;
 	return false;
@@ -107,17 +115,17 @@ static bool something_stays(const struct live *l, const __u64 *old, const bool *
 /*
  * Stores only what differs: the lines of slots that nothing happened to stay in the caches of the other CPUs.
  */
-void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot)
+void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, uint32_t n_slots)
 {
 	const __u64 *old = dp_slots(r->dp) + l->first_slot;
 	__u64 *slots = dp_slots(r->dp) + first_slot;
 	bool young = l->born_ms && live_now_ms() - l->born_ms < YOUNG_MS;
 	_cleanup_free_ bool *keeps = young || !l->conf->tracking.transition_ms ? NULL : keep_members(l);
-	bool stay = keeps && something_stays(l, old, keeps) && keep_begin(l, r, l->table->n_slots);
+	bool stay = keeps && something_stays(l, old, n_slots, keeps) && keep_begin(l, r, n_slots);
 	uint32_t now = live_now_ms() / 1000;
 
 	l->moving = 0;
-	for (uint32_t i = 0; i < l->table->n_slots; i++) {
+	for (uint32_t i = 0; i < n_slots; i++) {
 		__u64 was = word_before(l, old, i), word = stay ? next_word(l, i, was, keeps) : steady_word(l, i);
 
 		if (stay && shunt_slot_current(was) != shunt_slot_current(word))
@@ -127,6 +135,14 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot)
 			dp_store(&slots[i], word);
 	}
 	l->digest_valid = false;
+}
+
+void live_write_service(const struct live *l, struct reconcile *r)
+{
+	struct shunt_service *s = &dp_services(r->dp)[l->id];
+
+	dp_store(&s->table, shunt_table(l->first_slot, __builtin_ctz(l->n_slots), l->first_member));
+	__atomic_store_n(&s->flags, SHUNT_SERVICE_USED, __ATOMIC_RELEASE);
 }
 
 /* No flow goes to the member any more, not even one that is noted for it; or it may again. */
@@ -172,7 +188,7 @@ void live_work(evutil_socket_t fd, short what, void *arg)
 	live_unmark(l, r);
 	changed = live_follow(l, CHANGES_AT_ONCE);
 	if (changed) {
-		live_write_slots(l, r, l->first_slot);
+		live_write_slots(l, r, l->first_slot, l->n_slots);
 		keep_purge(l, r);
 	}
 	if (changed == CHANGES_AT_ONCE)

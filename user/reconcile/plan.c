@@ -80,11 +80,8 @@ static int fresh_region(struct reconcile *r, struct plan *p)
 	return 0;
 }
 
-/*
- * Backends without a place get free ones. A place that is given up by this very change is not free yet: packets may still
- * find it in a slot. If the places do not suffice, the region moves to a larger one, where each keeps its number.
- */
-static int new_places(struct reconcile *r, struct plan *p)
+/* Backends without a place get free ones, and then numbers above those that there are. Returns the highest and one. */
+static uint32_t number_places(struct plan *p)
 {
 	const struct live *l = p->live;
 	uint32_t next = 0;
@@ -96,28 +93,63 @@ static int new_places(struct reconcile *r, struct plan *p)
 			next++;
 		p->place[i] = next++;
 	}
-	p->first_member = l->first_member;
-	p->n_places = l->n_places;
-	if (!p->fresh && next <= l->n_places)
+	return next;
+}
+
+/* A region with room to grow or, if there is no such one, with so many places or as many as there can be. */
+static int take_places(struct reconcile *r, struct plan *p, uint32_t n)
+{
+	uint32_t roomy = places_for(n), most = yield_room(r, p->live);
+
+	p->n_places = most >= roomy ? roomy : most >= n ? n : most;
+	if (p->n_places == p->live->n_places)
 		return 0;
-	if (next > TABLE_MEMBERS_MAX)
-		return err_r(-ENOSPC, "service %s: more than %u backends", p->want->name, TABLE_MEMBERS_MAX);
-	p->n_places = places_for(next > p->want->n_backends ? next : p->want->n_backends);
 	if (space_take(&r->members, p->n_places, &p->first_member)) {
-		p->n_places = l->n_places;
-		return err_r(-ENOSPC, "service %s: no room for its backends: raise limits.members (%u)", p->want->name,
-			     r->members.size);
+		p->n_places = p->live->n_places;
+		return -ENOSPC;
 	}
 	return fresh_region(r, p);
 }
 
+/*
+ * A place that is given up by this very change is not free yet: packets may still find it in a slot. If the places do
+ * not suffice, the region moves to a larger one, where each keeps its number.
+ */
+static int new_places(struct reconcile *r, struct plan *p)
+{
+	const struct live *l = p->live;
+	uint32_t next = number_places(p);
+	int err;
+
+	p->first_member = l->first_member;
+	p->n_places = l->n_places;
+	if (!p->fresh && next <= l->n_places)
+		return 0;
+	if (p->want->n_backends > TABLE_MEMBERS_MAX)
+		return err_r(-ENOSPC, "service %s: more than %u backends", p->want->name, TABLE_MEMBERS_MAX);
+	err = take_places(r, p, next > p->want->n_backends ? next : p->want->n_backends);
+	if (!err && next > p->n_places)
+		err = yield_plan(p, p->n_places);
+	if (err == -ENOSPC)
+		return err_r(-ENOSPC, "service %s: no room for its backends: raise limits.members (%u)", p->want->name,
+			     r->members.size);
+	return err;
+}
+
 /* ---- nodes, table, slots ---- */
+
+/* The node that the service has the backend by now; NULL: it comes with the plan. */
+static struct node *node_before(const struct plan *p, size_t i)
+{
+	uint32_t place = p->place[i];
+
+	return place < p->live->n_places && !(p->yields && p->yields[place]) ? p->live->places[place].node : NULL;
+}
 
 static int get_nodes(struct reconcile *r, struct plan *p)
 {
 	for (size_t i = 0; i < p->want->n_backends; i++) {
-		struct node *has = p->place[i] < p->live->n_places ? p->live->places[p->place[i]].node : NULL;
-		int err = node_get(r, p->want, &p->want->backends[i].at, has, &p->node[i]);
+		int err = node_get(r, p->want, &p->want->backends[i].at, node_before(p, i), &p->node[i]);
 
 		if (err)
 			return err;
@@ -142,12 +174,6 @@ struct table_member *plan_members(const struct service *want, const uint32_t *pl
 	return m;
 }
 
-/* Does the service have this backend, or does it come with the plan? */
-static bool is_new(const struct plan *p, size_t i)
-{
-	return p->place[i] >= p->live->n_places || !p->live->places[p->place[i]].node;
-}
-
 /*
  * Who comes to a service with a proven backend waits for its first verdict. Where nobody is proven all are used at
  * once, and go on being used while their verdicts come in, so that a service that starts has no changes from that.
@@ -160,7 +186,7 @@ static void plan_waits(struct plan *p, struct table_member *m)
 		p->waits = b->weight && b->admin == ADMIN_ENABLED && node_proven(p->node[i]);
 	}
 	for (size_t i = 0; i < p->want->n_backends && p->waits; i++)
-		if (is_new(p, i) && !node_proven(p->node[i]))
+		if (!node_before(p, i) && !node_proven(p->node[i]))
 			m[p->place[i]].alive = false;
 }
 
@@ -174,36 +200,37 @@ static bool same_base(const struct table *t, const struct table_member *m, uint3
 	return true;
 }
 
+static int new_slots(struct reconcile *r, struct plan *p, uint32_t n_slots)
+{
+	uint32_t unit;
+
+	if (space_take(&r->slot_units, n_slots / SLOT_UNIT, &unit))
+		return err_r(-ENOSPC, "service %s: no room for its %u slots: raise limits.slots (%u)", p->want->name,
+			     n_slots, r->slot_units.size * SLOT_UNIT);
+	p->first_slot = unit * SLOT_UNIT;
+	p->n_slots = n_slots;
+	return 0;
+}
+
 static int plan_table(struct reconcile *r, struct plan *p)
 {
 	_cleanup_free_ struct table_member *m = plan_members(p->want, p->place, p->node, p->n_places);
-	uint32_t unit;
+	uint32_t n_slots;
 	int err;
 
 	if (!m)
 		return -ENOMEM;
 	plan_waits(p, m);
-	p->n_slots = p->want->slots ? p->want->slots : table_slots_for(m, p->n_places);
-	/* A smaller table would have to forget the anchors of slots that fall together: older flows would break. */
-	if (!p->want->slots && p->n_slots < p->live->n_slots)
-		p->n_slots = p->live->n_slots;
+	n_slots = p->want->slots ? p->want->slots : table_slots_for(m, p->n_places);
 	p->first_slot = p->live->first_slot;
-	if (!same_base(p->live->table, m, p->n_places, p->n_slots)) {
-		err = table_build(&p->table, m, p->n_places, p->n_slots);
+	p->n_slots = p->live->n_slots;
+	if (!same_base(p->live->table, m, p->n_places, n_slots)) {
+		err = table_build(&p->table, m, p->n_places, n_slots);
 		if (err)
 			return err;
 	}
-	if (!p->fresh && p->n_slots == p->live->n_slots)
-		return 0;
-	if (space_take(&r->slot_units, p->n_slots / SLOT_UNIT, &unit)) {
-		uint32_t slots = p->n_slots;
-
-		p->n_slots = p->live->n_slots;
-		return err_r(-ENOSPC, "service %s: no room for its %u slots: raise limits.slots (%u)", p->want->name,
-			     slots, r->slot_units.size * SLOT_UNIT);
-	}
-	p->first_slot = unit * SLOT_UNIT;
-	return 0;
+	/* In a smaller region slots that fall together would lose their anchors; it shrinks when they are steady. */
+	return n_slots <= p->live->n_slots ? 0 : new_slots(r, p, n_slots);
 }
 
 static int fresh_live(struct reconcile *r, struct plan *p)
@@ -260,6 +287,7 @@ void plan_drop(struct reconcile *r, struct plan *p)
 	table_free(p->table);
 	free(p->place);
 	free(p->places);
+	free(p->yields);
 	free(p->node);
 	*p = (struct plan){};
 }
@@ -409,14 +437,6 @@ static int write_info(struct reconcile *r, const struct live *l, uint32_t first_
 	return dp_service_info_set(r->dp, l->id, &info);
 }
 
-static void write_service(struct reconcile *r, const struct live *l)
-{
-	struct shunt_service *s = &dp_services(r->dp)[l->id];
-
-	dp_store(&s->table, shunt_table(l->first_slot, __builtin_ctz(l->n_slots), l->first_member));
-	__atomic_store_n(&s->flags, SHUNT_SERVICE_USED, __ATOMIC_RELEASE);
-}
-
 /*
  * Numbers in slots are places, and count from the first member: so first the members move, where every number of before
  * means what it meant, and then slots may speak of new ones.
@@ -433,7 +453,7 @@ static int commit_members(struct reconcile *r, struct plan *p, struct leftovers 
 	l->first_member = p->first_member;
 	l->n_places = p->n_places;
 	if (!p->fresh)
-		write_service(r, l);
+		live_write_service(l, r);
 	return err;
 }
 
@@ -449,7 +469,7 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 	}
 	changed |= live_follow(l, UINT32_MAX) > 0; /* what this configuration drains or enables */
 	if (changed || l->moving || p->first_slot != l->first_slot)
-		live_write_slots(l, r, p->first_slot);
+		live_write_slots(l, r, p->first_slot, p->n_slots);
 	if (l->n_slots && l->n_slots != p->n_slots)
 		leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot,
 					       .n_slots = l->n_slots });
@@ -458,14 +478,16 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 	l->first_slot = p->first_slot;
 	l->n_slots = p->n_slots;
 	ranking_go_on(l, r);
-	write_service(r, l);
+	live_write_service(l, r);
 }
 
 int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
 {
 	struct live *l = p->live;
-	int err = commit_members(r, p, left);
+	int err;
 
+	yield_commit(r, p);
+	err = commit_members(r, p, left);
 	l->conf = p->want;
 	mark_leaving(p);
 	commit_slots(r, p, left);

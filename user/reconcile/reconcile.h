@@ -52,12 +52,13 @@ struct reconcile_backend {
 struct reconcile_service {
 	const struct service *conf;
 	uint32_t id; /* index into `services` */
-	uint32_t n_slots;
-	uint32_t moving; /* slots that are not steady: older flows stay with the backend that they had */
+	uint32_t n_slots; /* of its table, whose size follows from the configuration alone */
+	uint32_t moving; /* of them, slots that are not steady: older flows stay with the backend that they had */
 	uint32_t flows, max_flows; /* noted in its part of the flow cache, at the last look; 0 of 0: it has none */
 	uint64_t flows_noted, flows_evicted; /* since it was made: that got an entry; live ones that lost theirs to others */
 	uint32_t retiring; /* backends that were taken away and keep the flows that they have */
-	uint64_t let_go; /* live flows that lost their backend to a deadline or to the operator */
+	uint64_t let_go; /* live flows that lost their backend to a deadline, to others or to the operator */
+	uint64_t uncached; /* times that slots moved without a part of the flow cache, and older flows with them */
 	uint64_t packets, bytes; /* of all its backends, those that are gone included */
 	uint64_t fingerprint; /* of the table: equal on balancers that agree */
 	size_t n_backends; /* in the order of conf->backends */

@@ -38,6 +38,18 @@ int space_take(struct space *s, uint32_t n, uint32_t *first)
 	return -ENOSPC;
 }
 
+uint32_t space_longest(const struct space *s)
+{
+	uint32_t longest = 0;
+
+	for (uint32_t at = s->hint, run = 0; at < s->size; at++) {
+		run = s->taken[at] ? 0 : run + 1;
+		if (run > longest)
+			longest = run;
+	}
+	return longest;
+}
+
 int space_claim(struct space *s, uint32_t first, uint32_t n)
 {
 	if (first > s->size || n > s->size - first)

@@ -14,6 +14,7 @@ struct space {
 int space_init(struct space *s, uint32_t size); /* -ENOMEM */
 void space_free(struct space *s);
 int space_take(struct space *s, uint32_t n, uint32_t *first); /* -ENOSPC */
+uint32_t space_longest(const struct space *s); /* of the runs that are free */
 int space_claim(struct space *s, uint32_t first, uint32_t n); /* exactly these; -EEXIST, -ERANGE */
 void space_release(struct space *s, uint32_t first, uint32_t n);
 

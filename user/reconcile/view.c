@@ -42,6 +42,14 @@ static int by_endpoint(const void *a, const void *b)
 	return endpoint_compare(&((const struct reconcile_backend *)a)->at, &((const struct reconcile_backend *)b)->at);
 }
 
+/* Slots of the table, where it is repeated: as large a share of it as of the region, and one if it is any. */
+static uint32_t moving(const struct live *l)
+{
+	uint32_t repeats = l->n_slots / l->table->n_slots;
+
+	return (l->moving + repeats - 1) / repeats;
+}
+
 int reconcile_service(const struct reconcile *r, const char *name, struct reconcile_service *out)
 {
 	_cleanup_free_ struct shunt_counter *counters = NULL;
@@ -53,10 +61,12 @@ int reconcile_service(const struct reconcile *r, const char *name, struct reconc
 		return -ENOENT;
 	live_digest(l);
 	dp_flow_counters(r->dp, l->id, &flows);
-	*out = (struct reconcile_service){ .conf = l->conf, .id = l->id, .n_slots = l->n_slots, .moving = l->moving,
+	*out = (struct reconcile_service){ .conf = l->conf, .id = l->id,
+					   .n_slots = l->table->n_slots, .moving = moving(l),
 					   .flows = l->log2_buckets ? l->noted : 0,
 					   .max_flows = l->log2_buckets ? SHUNT_FLOW_WAYS << l->log2_buckets : 0,
 					   .flows_noted = flows.noted, .flows_evicted = flows.evicted, .let_go = l->let_go,
+					   .uncached = l->uncached,
 					   .retiring = l->n_retiring,
 					   .fingerprint = l->fingerprint, .packets = l->retired.packets,
 					   .bytes = l->retired.bytes };
@@ -168,7 +178,7 @@ static int preview_service(const struct live *l, const struct service *want, rec
 	int err;
 
 	if (l && l->conf && same_owners(l->conf, want)) {
-		fn(arg, want->name, false, 0, l->n_slots);
+		fn(arg, want->name, false, 0, l->table->n_slots);
 		return 0;
 	}
 	err = table_of(l, want, &next);
@@ -179,6 +189,14 @@ static int preview_service(const struct live *l, const struct service *want, rec
 	return 0;
 }
 
+/* All of its slots lose their owner. Without a table it was adopted, and no configuration named it yet. */
+static void preview_end(const struct live *l, reconcile_move_fn fn, void *arg)
+{
+	uint32_t n = l->table ? l->table->n_slots : l->n_slots;
+
+	fn(arg, l->name, false, n, n);
+}
+
 int reconcile_preview(const struct reconcile *r, const struct config *wanted, reconcile_move_fn fn, void *arg)
 {
 	int err = 0;
@@ -187,6 +205,6 @@ int reconcile_preview(const struct reconcile *r, const struct config *wanted, re
 		err = preview_service(live_find(r, wanted->services[i].name), &wanted->services[i], fn, arg);
 	for (size_t i = 0; i < r->n_services && !err; i++)
 		if (!config_service(wanted, r->services[i]->name))
-			fn(arg, r->services[i]->name, false, r->services[i]->n_slots, r->services[i]->n_slots);
+			preview_end(r->services[i], fn, arg);
 	return err;
 }
