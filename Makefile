@@ -129,7 +129,7 @@ $(BUILD)/bpftest/%: $(BUILD)/bpftest/%.o $(BPF_TEST_LIB) $(BUILD)/libshunt.a
 	$(call say,TEST,$@)
 	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON)
 
-tests: all $(UNIT:%=$(BUILD)/unit/%) $(BPF_TESTS:%=$(BUILD)/bpftest/%)
+tests: all $(UNIT:%=$(BUILD)/unit/%) $(BPF_TESTS:%=$(BUILD)/bpftest/%) $(BUILD)/shunt-sim
 
 # ---- bench ----
 $(BUILD)/bench/%.o: tools/bench/%.c | $(SKELETONS) $(BENCH_BPF:%=$(BUILD)/%.bench.skel.h)

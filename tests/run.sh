@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Runs every test and sums up: the architecture, the unit tests, the programs' tests, then the end-to-end tests. All
-# speak TAP. A program that crashes, hangs or ends before its plan does counts as failed. The last line is
+# Runs every test and sums up: the architecture, the simulation, the unit tests, the programs' tests, then the end-to-end
+# tests. All speak TAP. A program that crashes, hangs or ends before its plan does counts as failed. The last line is
 # "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
 #
 # run.sh [PATTERN]   only those whose name contains PATTERN
@@ -90,6 +90,7 @@ report() {
 }
 
 run rooms tests/rooms.sh
+run sim tests/sim.sh
 for test in "$BUILD"/unit/test_* "$BUILD"/bpftest/test_*; do
 	[ -f "$test" ] && [ -x "$test" ] || continue
 	kind=${test%/*}

@@ -85,6 +85,17 @@ static struct table_member *members_random(uint32_t n)
 	return m;
 }
 
+static void shuffle(struct table_member *m, uint32_t n)
+{
+	for (uint32_t i = n; i > 1; i--) {
+		uint32_t k = random_below(i);
+		struct table_member other = m[k];
+
+		m[k] = m[i - 1];
+		m[i - 1] = other;
+	}
+}
+
 static struct table *build(const struct table_member *m, uint32_t n, uint32_t n_slots)
 {
 	struct table *t = NULL;
@@ -378,13 +389,65 @@ static void test_a_scan_of_many_slots_finds_the_best_of_each(void **state)
 	}
 }
 
+/* In slots from first on the circle begins with ids[k]. Against the whole ranking in order. */
+static void assert_circles(const struct ranking *r, uint32_t first, const uint32_t ids[RANK_SLOTS])
+{
+	_cleanup_free_ rank_t *ranks = calloc(r->n, sizeof(*ranks));
+	uint32_t out[RANK_SLOTS][SHUNT_RANKED];
+
+	rank_circle_slots(r, first, ids, out);
+	for (uint32_t k = 0; k < RANK_SLOTS; k++) {
+		uint32_t at = 0;
+
+		for (uint32_t id = 0; id < r->n; id++)
+			ranks[id] = rank_of(r, first + k, id);
+		qsort(ranks, r->n, sizeof(*ranks), by_rank);
+		while (rank_id(ranks[at]) != ids[k])
+			at++;
+		for (uint32_t i = 0; i < SHUNT_RANKED; i++)
+			if (out[k][i] != (i < r->n ? rank_id(ranks[(at + i) % r->n]) : RANK_NONE))
+				fail_msg("place %u of slot %u among %u is wrong (SEED=%lu)", i, first + k, r->n, seed);
+	}
+}
+
+static void test_circles_of_many_slots_begin_where_they_shall_and_close(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 2000; round++) {
+		uint32_t n = 1 + random_below(round % 40 ? round % 3 ? 12 : 300 : 2000), ids[RANK_SLOTS];
+		_cleanup_free_ struct table_member *m = members_random(n);
+		_cleanup_(ranking_clear) struct ranking r = {};
+
+		m[0].weight += !m[0].weight;
+		assert_int_equal(ranking_init(&r, m, n), 0);
+		for (uint32_t k = 0; k < RANK_SLOTS; k++)
+			ids[k] = random_below(r.n);
+		assert_circles(&r, random_below(1 << 20), ids);
+	}
+}
+
+/* Of one weight, in so many slots that in some of them the best lie far apart. */
+static void test_who_lies_far_off_is_not_missed(void **state)
+{
+	_cleanup_free_ struct table_member *m = members_new(100, 100);
+	_cleanup_(ranking_clear) struct ranking r = {};
+
+	(void)state;
+	assert_int_equal(ranking_init(&r, m, 100), 0);
+	for (uint32_t first = 0; first < 8192; first += RANK_SLOTS) {
+		assert_circles(&r, first, (uint32_t[RANK_SLOTS]){ 0, 1, 2, 3, 4, 5, 6, 7 });
+		if (first % 64 == 0)
+			assert_scans_agree(m, 100, first);
+	}
+}
+
 /* In slot 0 these draw the largest u that there is. */
 static void test_who_draws_the_largest_number_is_not_missed(void **state)
 {
 	const uint64_t last[] = { 0x2eb38736, 0x294900e73, 0x4083d4c5f };
 
 	(void)state;
-	for (uint32_t n = 1; n <= 5; n++)
+	for (uint32_t n = 1; n <= 9; n++)
 		for (uint32_t weights = 0; weights < 3; weights++) {
 			_cleanup_free_ struct table_member *m = members_random(n);
 			_cleanup_(ranking_clear) struct ranking r = {};
@@ -397,6 +460,9 @@ static void test_who_draws_the_largest_number_is_not_missed(void **state)
 			for (uint32_t id = 0; id < n; id++)
 				assert_true(r.numbers[id] >= ARRAY_SIZE(last) || rank_hash(&r, 0, id) == UINT32_MAX);
 			assert_scans_agree(m, n, 0);
+			/* they draw alike, too: who is next is not in the number alone */
+			for (uint32_t id = 0; id < n; id++)
+				assert_circles(&r, 0, (uint32_t[RANK_SLOTS]){ id, id, id, id, id, id, id, id });
 		}
 }
 
@@ -488,6 +554,97 @@ static void test_the_table_is_what_the_definition_says(void **state)
 	}
 }
 
+/* The first four from the base owner on, round the slot's ranking, as one word. */
+static uint64_t plain_ranked(const struct plain *p, uint32_t slot)
+{
+	const rank_t *ranks = p->ranks + (size_t)slot * p->r.n;
+	uint32_t first = 0;
+	uint64_t word = 0;
+
+	while (rank_id(ranks[first]) != p->owner[slot])
+		first++;
+	for (uint32_t i = 0; i < 4; i++) {
+		uint64_t number = i < p->r.n ? p->r.numbers[rank_id(ranks[(first + i) % p->r.n])] : TABLE_NONE;
+
+		word |= number << 16 * i;
+	}
+	return word;
+}
+
+static void test_rankings_are_what_the_definition_says(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 60; round++) {
+		uint32_t n = 1 + random_below(round % 3 ? 30 : 6), n_slots = 64 << random_below(3);
+		_cleanup_free_ struct table_member *m = members_random(n);
+		_cleanup_free_ uint64_t *ranked = calloc(n_slots, sizeof(*ranked));
+		_cleanup_(plain_clear) struct plain p = {};
+		_cleanup_(table_freep) struct table *t = NULL;
+
+		m[random_below(n)].weight = 1 + random_below(200);
+		plain_build(&p, m, n, n_slots);
+		t = build(m, n, n_slots);
+		table_ranked(t, 0, n_slots, ranked);
+		for (uint32_t slot = 0; slot < n_slots; slot++)
+			if (ranked[slot] != plain_ranked(&p, slot))
+				fail_msg("slot %u of %u members: %016lx, not %016lx (SEED=%lu)", slot, n, ranked[slot],
+					 plain_ranked(&p, slot), seed);
+	}
+}
+
+static void test_rankings_of_any_range_of_slots_are_those_of_all(void **state)
+{
+	_cleanup_free_ struct table_member *m = members_new(30, 100);
+	_cleanup_(table_freep) struct table *t = build(m, 30, 64);
+	uint64_t all[64];
+
+	(void)state;
+	table_ranked(t, 0, 64, all);
+	for (uint32_t first = 0; first < 64; first++)
+		for (uint32_t n = 0; first + n <= 64; n++) {
+			uint64_t some[65] = {};
+
+			some[n] = 7;
+			table_ranked(t, first, n, some);
+			assert_memory_equal(some, all + first, n * sizeof(*some));
+			assert_int_equal(some[n], 7);
+		}
+}
+
+static void assert_same_rankings(const struct table *a, const struct table *b)
+{
+	uint64_t left[1024], right[1024];
+
+	table_ranked(a, 0, 1024, left);
+	table_ranked(b, 0, 1024, right);
+	for (uint32_t slot = 0; slot < 1024; slot++)
+		for (int bit = 0; bit < 64; bit += 16)
+			if (key_at(a, left[slot] >> bit) != key_at(b, right[slot] >> bit))
+				fail_msg("the ranking of slot %u differs (SEED=%lu)", slot, seed);
+}
+
+static void test_rankings_depend_on_keys_and_weights_alone(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 20; round++) {
+		uint32_t n = 2 + random_below(60);
+		_cleanup_free_ struct table_member *m = members_random(n), *holes = NULL;
+		_cleanup_(table_freep) struct table *before = build(m, n, 1024), *after = NULL;
+
+		shuffle(m, n);
+		holes = calloc(2 * n, sizeof(*holes));
+		for (uint32_t i = 0; i < n; i++) {
+			holes[2 * i + 1] = m[i]; /* the others have key 0 and weight 0 */
+			holes[2 * i + 1].alive = random_below(2);
+		}
+		after = build(holes, 2 * n, 1024);
+		assert_same_rankings(before, after);
+		for (uint32_t i = 0; i < 2 * n; i++)
+			table_set_alive(after, i, random_below(2));
+		assert_same_rankings(before, after);
+	}
+}
+
 /* Of a slot and a member that it likes better than its owner: the member is full, of slots that it likes better. */
 static void assert_stable(const struct table *t, const struct ranking *r, uint32_t slots_to_check)
 {
@@ -572,13 +729,7 @@ static void test_the_order_of_the_members_does_not_matter(void **state)
 		_cleanup_free_ struct table_member *m = members_random(n);
 		_cleanup_(table_freep) struct table *before = build(m, n, 1024), *after = NULL;
 
-		for (uint32_t i = n; i > 1; i--) {
-			uint32_t k = random_below(i);
-			struct table_member other = m[k];
-
-			m[k] = m[i - 1];
-			m[i - 1] = other;
-		}
+		shuffle(m, n);
 		after = build(m, n, 1024);
 		assert_same_owners(before, after);
 	}
@@ -770,6 +921,14 @@ static void test_weights_are_shares(void **state)
 		assert_int_not_equal(t->runner_up[slot], 3);
 }
 
+static uint64_t ranked_at(const struct table *t, uint32_t slot)
+{
+	uint64_t word = 0;
+
+	table_ranked(t, slot, 1, &word);
+	return word;
+}
+
 static void test_nobody_and_one_alone(void **state)
 {
 	_cleanup_free_ struct table_member *m = members_new(2, 100);
@@ -784,6 +943,8 @@ static void test_nobody_and_one_alone(void **state)
 		assert_int_equal(none->current[slot], TABLE_NONE);
 		assert_int_equal(none->runner_up[slot], TABLE_NONE);
 		assert_int_equal(unweighted->base[slot], TABLE_NONE);
+		assert_true(ranked_at(none, slot) == UINT64_MAX && ranked_at(unweighted, slot) == UINT64_MAX);
+		assert_true(ranked_at(one, slot) == 0xffffffffffff0000ull);
 		assert_int_equal(one->base[slot], 0);
 		assert_int_equal(one->current[slot], 0);
 		assert_int_equal(one->runner_up[slot], TABLE_NONE);
@@ -846,10 +1007,10 @@ static void test_slots_come_in_few_classes(void **state)
 		uint32_t n, weight, one; /* n of this weight, the first of that one */
 		uint32_t slots;
 	} cases[] = {
-		{ 0, 0, 0, 1 << 12 },	   { 1, 100, 100, 1 << 12 },	{ 16, 100, 100, 1 << 12 },
-		{ 17, 100, 100, 1 << 14 }, { 128, 1, 1, 1 << 14 },	{ 129, 1, 1, 1 << 17 },
+		{ 0, 0, 0, 1 << 12 },	   { 1, 100, 100, 1 << 12 },	{ 32, 100, 100, 1 << 12 },
+		{ 33, 100, 100, 1 << 14 }, { 128, 1, 1, 1 << 14 },	{ 129, 1, 1, 1 << 17 },
 		{ 1024, 7, 7, 1 << 17 },   { 1025, 7, 7, 1 << 20 },	{ 65535, 1, 1, 1 << 20 },
-		{ 2, 1, 15, 1 << 12 },	   { 2, 1, 16, 1 << 14 },	{ 2, 2, 31, 1 << 14 }, /* 16.5, rounded up */
+		{ 2, 1, 31, 1 << 12 },	   { 2, 1, 32, 1 << 14 },	{ 2, 2, 63, 1 << 14 }, /* 32.5, rounded up */
 		{ 2, 1, 65535, 1 << 20 },  { 2, 0, 100, 1 << 12 },	{ 65535, 65535, 65535, 1 << 20 },
 	};
 
@@ -1035,11 +1196,16 @@ int main(void)
 		cmocka_unit_test(test_the_logarithm_is_within_a_thousandth_and_never_falls),
 		cmocka_unit_test(test_a_scan_finds_the_best_in_order_from_any_rank_on),
 		cmocka_unit_test(test_a_scan_of_many_slots_finds_the_best_of_each),
+		cmocka_unit_test(test_who_lies_far_off_is_not_missed),
 		cmocka_unit_test(test_who_draws_the_largest_number_is_not_missed),
+		cmocka_unit_test(test_circles_of_many_slots_begin_where_they_shall_and_close),
 		cmocka_unit_test(test_hashes_of_many_slots_are_those_of_each),
 		cmocka_unit_test(test_nobody_above_the_bound_ranks_before),
 		cmocka_unit_test(test_first_ranks_are_shared_by_weight),
 		cmocka_unit_test(test_the_table_is_what_the_definition_says),
+		cmocka_unit_test(test_rankings_are_what_the_definition_says),
+		cmocka_unit_test(test_rankings_of_any_range_of_slots_are_those_of_all),
+		cmocka_unit_test(test_rankings_depend_on_keys_and_weights_alone),
 		cmocka_unit_test(test_no_slot_and_member_would_rather_have_each_other),
 		cmocka_unit_test(test_no_share_is_above_the_cap_and_all_slots_are_owned),
 		cmocka_unit_test(test_the_order_of_the_members_does_not_matter),

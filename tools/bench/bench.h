@@ -29,7 +29,7 @@ void bench_row_ns(const char *name, uint32_t n, double *gross, double *harness, 
 
 /* The groups. Each measures those of its rows that are wanted and reports them. 0 or -errno (and has said why). */
 int bench_edge(void); /* edge.*: a packet through the edge program */
-int bench_table(void); /* table.build, table.flip: the slot table alone */
+int bench_table(void); /* table.build, table.ranked, table.flip: the slot table alone */
 int bench_control(void); /* control.*: from a verdict or a configuration to the kernel */
 
 #endif

@@ -35,6 +35,7 @@ static const struct expected {
 	{ "edge.tcp4.transition", { 1, 1000, 64000, 1000000 } },
 	{ "edge.pass", { 1, 1000, 64000, 1000000 } },
 	{ "table.build", { ANY } },
+	{ "table.ranked", { ANY } },
 	{ "table.flip", { ANY } },
 	{ "control.failover", { 1, 1000 } },
 	{ "control.apply", { 1000 } },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What slot tables cost: table.build from nothing, and table.flip, one member's health going down and up in turn. n is
- * the number of backends, all of one weight; the table has the size that they get.
+ * What slot tables cost: table.build from nothing, table.ranked, the rankings of all its slots (second chance), and
+ * table.flip, one member's health going down and up in turn. n is the number of backends, all of one weight; the table
+ * has the size that they get.
  */
 #include "bench.h"
 
@@ -63,6 +64,28 @@ static int measure_build(const struct table_member *m, uint32_t n, struct sample
 	return 0;
 }
 
+static int measure_ranked(const struct table_member *m, uint32_t n, struct samples *s)
+{
+	_cleanup_(table_freep) struct table *t = NULL;
+	_cleanup_free_ uint64_t *ranked = NULL;
+	int err = table_build(&t, m, n, table_slots_for(m, n));
+
+	if (err)
+		return err;
+	ranked = calloc(t->n_slots, sizeof(*ranked));
+	if (!ranked)
+		return -ENOMEM;
+	while (!enough(s)) {
+		double begin = bench_now_us();
+
+		table_ranked(t, 0, t->n_slots, ranked);
+		take(s, bench_now_us() - begin);
+		if (bench_stopped())
+			return -EINTR;
+	}
+	return 0;
+}
+
 static int measure_flip(const struct table_member *m, uint32_t n, struct samples *s)
 {
 	_cleanup_(table_freep) struct table *t = NULL;
@@ -106,6 +129,8 @@ int bench_table(void)
 
 	for (size_t i = 0; !err && i < ARRAY_SIZE(sizes); i++)
 		err = measure_row("table.build", sizes[i], measure_build);
+	for (size_t i = 0; !err && i < ARRAY_SIZE(sizes); i++)
+		err = measure_row("table.ranked", sizes[i], measure_ranked);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(sizes); i++)
 		err = measure_row("table.flip", sizes[i], measure_flip);
 	return err;

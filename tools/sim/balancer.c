@@ -7,27 +7,54 @@
 #include "model/transition.h"
 #include "sim.h"
 
-int balancer_init(struct balancer *b, const struct options *o, uint32_t n_slots, uint64_t secret)
+int balancer_init(struct balancer *b, const struct options *o, uint64_t secret)
 {
-	*b = (struct balancer){ .o = o, .n_slots = n_slots };
-	b->slots = calloc(n_slots, sizeof(*b->slots));
-	b->changed = calloc(n_slots, sizeof(*b->changed));
-	b->busy = calloc(n_slots, sizeof(*b->busy));
-	if (!b->slots || !b->changed || !b->busy)
-		return -ENOMEM;
+	*b = (struct balancer){ .o = o };
 	return cache_init(&b->cache, o->region, secret);
+}
+
+static void free_slots(struct balancer *b)
+{
+	free(b->slots);
+	free(b->ranked);
+	free(b->changed);
+	free(b->busy);
 }
 
 void balancer_clear(struct balancer *b)
 {
-	free(b->slots);
-	free(b->changed);
-	free(b->busy);
+	free_slots(b);
 	free(b->cache.buckets);
 }
 
-void balancer_start(struct balancer *b, const struct table *t, const bool *keeps, ms_t now)
+/* What a slot was, it was where the packet's mask found it. */
+static int resize(struct balancer *b, uint32_t n_slots)
 {
+	struct balancer old = *b;
+
+	b->slots = calloc(n_slots, sizeof(*b->slots));
+	b->ranked = calloc(n_slots, sizeof(*b->ranked));
+	b->changed = calloc(n_slots, sizeof(*b->changed));
+	b->busy = calloc(n_slots, sizeof(*b->busy));
+	b->n_slots = n_slots;
+	for (uint32_t i = 0; old.n_slots && b->slots && b->changed && i < n_slots; i++) {
+		b->slots[i] = old.slots[i & (old.n_slots - 1)];
+		b->changed[i] = old.changed[i & (old.n_slots - 1)];
+	}
+	free_slots(&old);
+	return b->slots && b->ranked && b->changed && b->busy ? 0 : -ENOMEM;
+}
+
+int balancer_start(struct balancer *b, const struct view *v, ms_t now)
+{
+	const struct table *t = v->table;
+	int err;
+
+	b->n_slots = 0;
+	b->begun_after = v->begun_after;
+	err = resize(b, t->n_slots);
+	if (err)
+		return err;
 	cache_empty(&b->cache);
 	for (uint32_t i = 0; i < b->n_slots; i++) {
 		uint16_t owner = b->o->cold_base ? t->base[i] : t->current[i];
@@ -35,19 +62,26 @@ void balancer_start(struct balancer *b, const struct table *t, const bool *keeps
 		b->slots[i] = shunt_slot(owner, owner, SHUNT_NONE, SHUNT_NONE);
 		b->changed[i] = now;
 	}
-	balancer_follow(b, t, keeps, true, now);
+	return 0;
 }
 
-void balancer_follow(struct balancer *b, const struct table *t, const bool *keeps, bool track, ms_t now)
+int balancer_follow(struct balancer *b, const struct view *v, const bool *keeps, bool track, ms_t now)
 {
-	for (uint32_t i = 0; i < b->n_slots; i++) {
-		uint16_t current = t->current[i], runner_up = t->runner_up[i];
+	const struct table *t = v->table;
 
+	if (t->n_slots > b->n_slots && resize(b, t->n_slots))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < b->n_slots; i++) {
+		uint32_t in_table = i & (t->n_slots - 1);
+		uint16_t current = t->current[in_table], runner_up = t->runner_up[in_table];
+
+		b->ranked[i] = v->ranked[in_table];
 		if (shunt_slot_current(b->slots[i]) != current)
 			b->changed[i] = now;
 		b->slots[i] = track ? transition_follow(b->slots[i], current, runner_up, keeps, t->n_members)
 				    : shunt_slot(current, current, SHUNT_NONE, runner_up);
 	}
+	return 0;
 }
 
 /* ---- what is over ---- */

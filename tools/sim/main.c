@@ -13,11 +13,14 @@
 #include "model/model.h"
 #include "sim.h"
 
-#define N_SCENARIOS 2
-static const char *const scenario_says[N_SCENARIOS] = {
-	"one backend drained for 5 s every 10 s",
-	"ten more backends drained every 10 s, each for 30 s",
+static const struct scenario {
+	const char *name, *says;
+} scenarios[] = {
+	{ "one", "one backend drained for 5 s every 10 s" },
+	{ "ten", "ten more backends drained every 10 s, each for 30 s" },
+	{ "lab", "as the end-to-end lab: every 10 s a backend added, drained, enabled, reweighted or removed" },
 };
+enum { ONE, TEN, LAB, ALL };
 
 static const struct {
 	const char *word, *says;
@@ -30,15 +33,15 @@ static const struct {
 
 /* ---- options ---- */
 
-/* What the command line says, and what it leaves to the scenario: UNSET. */
+/* What the command line says. A number that it leaves to the scenario is UNSET. */
 #define UNSET UINT32_MAX
 struct call {
 	struct options o;
-	uint32_t scenario; /* 0: all */
+	uint32_t scenario;
 	bool json;
 };
 
-enum unit { NUMBER, MS, ENTRIES };
+enum unit { NUMBER, MS, POWER }; /* POWER: of two */
 struct knob {
 	const char *name, *says;
 	enum unit unit;
@@ -48,18 +51,24 @@ struct knob {
 #define KNOB(name, unit, field, least, most, says) { name, says, unit, offsetof(struct options, field), least, most }
 #define DAY 86400000
 static const struct knob knobs[] = {
-	KNOB("backends", NUMBER, backends, 2, 60000, "backends, all of one weight"),
+	KNOB("backends", NUMBER, backends, 2, 60000, "backends at the beginning; all have weight 100"),
+	KNOB("spare", NUMBER, spare, 0, 5000, "backends that may be added to them"),
+	KNOB("slots", POWER, slots, 0, 1 << 20, "of the table; 0: as many as the backends want, as shunt has it"),
 	KNOB("balancers", NUMBER, balancers, 1, 64, "balancers"),
 	KNOB("flows", NUMBER, flows, 1, 10000000, "live flows; when one ends another begins"),
 	KNOB("life", MS, life, 1, DAY, "mean life of a flow, exponential"),
 	KNOB("packet-interval", MS, packet_interval, 1, DAY, "mean time between two packets of a flow, exponential"),
 	KNOB("duration", MS, duration, 1, DAY, "length of the run"),
 	KNOB("drain-first", MS, drain_first, 1, DAY, "the first drain"),
-	KNOB("drain-every", MS, drain_every, 1, DAY, "time between two drains"),
+	KNOB("drain-every", MS, drain_every, 0, DAY, "time between two drains; 0: none"),
 	KNOB("drain-for", MS, drain_for, 1, DAY, "a drained backend returns after that time"),
 	KNOB("drain-count", NUMBER, drain_count, 0, 60000, "backends drained each time"),
 	KNOB("drain-most", NUMBER, drain_most, 0, 60000,
 	     "if not 0: when so many are down, all return together, instead of --drain-for"),
+	KNOB("change-first", MS, change_first, 1, DAY, "the first change of any kind"),
+	KNOB("change-every", MS, change_every, 0, DAY,
+	     "time between two; a random backend is added, drained, enabled, reweighted or removed; 0: none"),
+	KNOB("weight", NUMBER, weight, 1, 65535, "of a backend that is reweighted, until it has 100 again"),
 	KNOB("skew", MS, skew, 0, DAY, "each balancer learns of a change within so long"),
 	KNOB("fail-count", NUMBER, fail_count, 0, 63, "balancers that fail"),
 	KNOB("fail-at", MS, fail_at, 0, DAY, "when they fail"),
@@ -68,7 +77,7 @@ static const struct knob knobs[] = {
 	KNOB("tcp-timeout", MS, tcp_timeout, 1, 7200000, "a noted flow that is quiet for so long is over"),
 	KNOB("closing-timeout", MS, closing_timeout, 1, 7200000, "the same after FIN or RST"),
 	KNOB("sweep", MS, sweep, 1, DAY, "the daemon looks at its flow cache every so often"),
-	KNOB("region", ENTRIES, region, 512, 1 << 23, "entries of a balancer's flow cache, a power of two"),
+	KNOB("region", POWER, region, 512, 1 << 23, "entries of a balancer's flow cache, a power of two"),
 };
 
 enum { FIRST_KNOB = 256, SCENARIO = 512, ECMP, DRAIN_BY, COLD, SETTLE, SEED };
@@ -78,42 +87,90 @@ static uint32_t *value_of(const struct knob *k, struct options *o)
 	return (uint32_t *)((char *)o + k->at);
 }
 
-static struct options defaults(void)
+static struct options nothing_given(void)
+{
+	struct options o = { .seed = 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(knobs); i++)
+		*value_of(&knobs[i], &o) = UNSET;
+	return o;
+}
+
+static struct options defaults(uint32_t scenario)
 {
 	struct tracking t = tracking_default();
-
-	return (struct options){
-		.seed = 1, .backends = 100, .balancers = 8, .flows = 100000, .life = 60000, .packet_interval = 1000,
-		.duration = 480000, .drain_first = 10000, .drain_every = 10000, .drain_for = UNSET,
-		.drain_count = UNSET, .fail_count = 2, .fail_at = 300000, .return_at = 420000,
+	struct options o = {
+		.backends = 100, .balancers = 8, .flows = 100000, .life = 60000, .packet_interval = 1000,
+		.duration = 480000, .drain_first = 10000, .drain_every = 10000, .drain_for = 5000, .drain_count = 1,
+		.change_first = 5000, .weight = 60, .fail_count = 2, .fail_at = 300000, .return_at = 420000,
 		.transition = t.transition_ms, .tcp_timeout = t.tcp_ms, .closing_timeout = t.closing_ms,
 		.sweep = 5000, .region = t.flows,
 	};
+
+	if (scenario == TEN) {
+		o.drain_for = 30000;
+		o.drain_count = 10;
+	}
+	if (scenario == LAB) {
+		o.backends = 8;
+		o.spare = 4;
+		o.balancers = 4;
+		o.flows = 2000;
+		o.life = 180000;
+		o.duration = 300000;
+		o.drain_every = 0;
+		o.change_every = 10000;
+		o.fail_count = 1;
+		o.fail_at = 150000;
+		o.return_at = 200000;
+		o.transition = 20000;
+		o.sweep = 1000; /* as the daemon */
+	}
+	return o;
 }
 
 static struct options scenario_options(const struct options *given, uint32_t scenario)
 {
-	struct options o = *given;
+	struct options o = *given, usual = defaults(scenario);
 
-	if (o.drain_for == UNSET)
-		o.drain_for = scenario == 1 ? 5000 : 30000;
-	if (o.drain_count == UNSET)
-		o.drain_count = scenario == 1 ? 1 : 10;
+	for (size_t i = 0; i < ARRAY_SIZE(knobs); i++)
+		if (*value_of(&knobs[i], &o) == UNSET)
+			*value_of(&knobs[i], &o) = *value_of(&knobs[i], &usual);
 	return o;
+}
+
+/* One value, or one for each scenario. */
+static void print_defaults(const struct knob *k)
+{
+	uint32_t v[ALL];
+	bool differ = false;
+
+	for (uint32_t s = 0; s < ALL; s++) {
+		struct options o = defaults(s);
+
+		v[s] = *value_of(k, &o);
+		differ |= v[s] != v[0];
+	}
+	printf(" (default %u", v[0]);
+	for (uint32_t s = 1; s < ALL && differ; s++)
+		printf(", %u", v[s]);
+	printf("%s)\n", k->unit == MS ? " ms" : "");
 }
 
 static void help(void)
 {
-	struct options o = defaults();
-
 	printf("usage: shunt-sim [-j] [OPTION VALUE]...\n\n"
 	       "Simulates balancers behind ECMP that run shunt's own table, slots and flow cache, while backends are\n"
-	       "drained and balancers fail. Counts the flows that break. The same options give the same result.\n\n"
+	       "drained, added, reweighted or removed and balancers fail. Counts the flows that break, side by side:\n"
+	       "with the table only; with full tracking, where a balancer remembers every flow that it has seen; with\n"
+	       "tracking in transitions, as shunt does it; and with second chance too, where a backend that does not\n"
+	       "know a flow sends its packets on. 'of removed': broken flows whose backend the configuration does not\n"
+	       "name any more. 'redirected': how often packets were sent on. The same options give the same result.\n\n"
 	       "  -j, --json           one JSON document\n"
 	       "  -h, --help           this\n"
-	       "  --scenario 1|2       only this one; without it, both\n");
-	for (uint32_t i = 0; i < N_SCENARIOS; i++)
-		printf("                       %u: %s\n", i + 1, scenario_says[i]);
+	       "  --scenario WORD      only this one; without it, all. Three defaults are those of the scenarios\n");
+	for (uint32_t i = 0; i < ALL; i++)
+		printf("                       %u or %s: %s\n", i + 1, scenarios[i].name, scenarios[i].says);
 	printf("  --ecmp WORD          plain: a failure moves nearly all flows to other balancers (default)\n"
 	       "                       resilient: only those of the balancers that fail\n"
 	       "  --drain-by WORD      overlay: the drained are not alive, as the daemon does it (default)\n"
@@ -125,13 +182,8 @@ static void help(void)
 	       "                       early: only until nothing is noted\n"
 	       "  --seed N             of all that is random (default 1)\n");
 	for (size_t i = 0; i < ARRAY_SIZE(knobs); i++) {
-		uint32_t v = *value_of(&knobs[i], &o);
-
 		printf("  --%-18s %s", knobs[i].name, knobs[i].says);
-		if (v == UNSET)
-			printf(" (default: the scenario's)\n");
-		else
-			printf(" (default %u%s)\n", v, knobs[i].unit == MS ? " ms" : "");
+		print_defaults(&knobs[i]);
 	}
 }
 
@@ -173,25 +225,28 @@ static int read_knob(const struct knob *k, const char *text, struct options *o)
 
 	if (err)
 		return err;
-	if (k->unit == ENTRIES && (v & (v - 1)))
+	if (k->unit == POWER && (v & (v - 1)))
 		return wrong(k->name, text, "a power of two");
 	*value_of(k, o) = v;
 	return 0;
 }
 
+static int read_scenario(const char *text, uint32_t *out)
+{
+	for (*out = 0; *out < ALL; ++*out)
+		if (!strcmp(text, scenarios[*out].name) || (*text == '1' + (int)*out && !text[1]))
+			return 0;
+	return wrong("scenario", text, "1 or one, 2 or ten, 3 or lab");
+}
+
 static int read_option(int option, const char *text, struct call *c)
 {
-	uint64_t v = 0;
-	int err;
-
 	switch (option) {
 	case 'j':
 		c->json = true;
 		return 0;
 	case SCENARIO:
-		err = read_number("scenario", text, 1, N_SCENARIOS, &v);
-		c->scenario = v;
-		return err;
+		return read_scenario(text, &c->scenario);
 	case ECMP:
 		return read_word("ecmp", text, "plain", "resilient", &c->o.resilient);
 	case DRAIN_BY:
@@ -209,6 +264,14 @@ static int read_option(int option, const char *text, struct call *c)
 
 static int check(const struct options *o)
 {
+	if (o->slots && o->slots < 64) {
+		fprintf(stderr, "--slots %u: give 0 or at least 64\n", o->slots);
+		return -EINVAL;
+	}
+	if (o->weight == 100 && o->change_every) {
+		fprintf(stderr, "--weight 100: that is what all others have; give another\n");
+		return -EINVAL;
+	}
 	if (o->fail_count >= o->balancers) {
 		fprintf(stderr, "--fail-count %u: one of the %u balancers must stay\n", o->fail_count, o->balancers);
 		return -EINVAL;
@@ -250,22 +313,25 @@ static int read_options(int argc, char **argv, struct call *c)
 		fprintf(stderr, "%s: there are only options; see --help\n", argv[optind]);
 		return -EINVAL;
 	}
-	return check(&c->o);
+	return 0;
 }
 
 /* ---- output ---- */
 
 static void print_table(uint32_t scenario, const struct options *o, const struct results *r)
 {
-	printf("Scenario %u, %s ECMP: %s\n", scenario, o->resilient ? "resilient" : "plain", scenario_says[scenario - 1]);
+	printf("Scenario %u (%s), %s ECMP: %s\n", scenario + 1, scenarios[scenario].name,
+	       o->resilient ? "resilient" : "plain", scenarios[scenario].says);
 	printf("%llu flows, %llu packets, %llu changes of the table; transition time %u ms\n\n",
 	       (unsigned long long)r->flows, (unsigned long long)r->packets, (unsigned long long)r->changes,
 	       o->transition);
-	printf("%-24s %12s %10s %10s %12s %14s\n", "", "flows broken", "entries", "evicted", "redirected", "of all packets");
+	printf("%-24s %12s %11s %9s %9s %12s %14s\n", "", "flows broken", "of removed", "entries", "evicted",
+	       "redirected", "of all packets");
 	for (int p = 0; p < N_POLICIES; p++)
-		printf("%-24s %12llu %10u %10llu %12llu %12.5f %%\n", policies[p].says,
-		       (unsigned long long)r->of[p].broken, r->of[p].entries, (unsigned long long)r->of[p].evicted,
-		       (unsigned long long)r->of[p].redirected, 100.0 * r->of[p].redirected / r->packets);
+		printf("%-24s %12llu %11llu %9u %9llu %12llu %12.5f %%\n", policies[p].says,
+		       (unsigned long long)r->of[p].broken, (unsigned long long)r->of[p].removed, r->of[p].entries,
+		       (unsigned long long)r->of[p].evicted, (unsigned long long)r->of[p].redirected,
+		       100.0 * r->of[p].redirected / r->packets);
 	printf("\n");
 }
 
@@ -282,11 +348,13 @@ static json_t *json_of(uint32_t scenario, struct options *o, const struct result
 	}
 	for (int p = 0; p < N_POLICIES; p++)
 		json_object_set_new(of, policies[p].word,
-				    json_pack("{s:I, s:I, s:I, s:I}", "broken", (json_int_t)r->of[p].broken, "entries",
+				    json_pack("{s:I, s:I, s:I, s:I, s:I}", "broken", (json_int_t)r->of[p].broken,
+					      "broken_of_removed", (json_int_t)r->of[p].removed, "entries",
 					      (json_int_t)r->of[p].entries, "evicted", (json_int_t)r->of[p].evicted,
 					      "redirected", (json_int_t)r->of[p].redirected));
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "scenario", scenario, "ecmp",
-			 o->resilient ? "resilient" : "plain", "drain_by", o->drain_rebuild ? "rebuild" : "overlay",
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "scenario", scenario + 1,
+			 "name", scenarios[scenario].name, "ecmp", o->resilient ? "resilient" : "plain",
+			 "drain_by", o->drain_rebuild ? "rebuild" : "overlay",
 			 "cold", o->cold_base ? "base" : "current", "settle", o->settle_early ? "early" : "late",
 			 "seed", (json_int_t)o->seed, "flows", (json_int_t)r->flows, "packets", (json_int_t)r->packets,
 			 "changes", (json_int_t)r->changes, "parameters", parameters, "policies", of);
@@ -299,7 +367,7 @@ static int run(const struct call *c, uint32_t scenario, json_t *all)
 	int err = world_run(&o, &r);
 
 	if (err) {
-		fprintf(stderr, "scenario %u: %s\n", scenario, strerror(-err));
+		fprintf(stderr, "scenario %u: %s\n", scenario + 1, strerror(-err));
 		return err;
 	}
 	if (c->json)
@@ -309,16 +377,32 @@ static int run(const struct call *c, uint32_t scenario, json_t *all)
 	return 0;
 }
 
+/* All of it is right before anything runs. */
+static int check_scenarios(const struct call *c)
+{
+	int err = 0;
+
+	for (uint32_t s = 0; s < ALL && !err; s++) {
+		struct options o = scenario_options(&c->o, s);
+
+		if (c->scenario == ALL || c->scenario == s)
+			err = check(&o);
+	}
+	return err;
+}
+
 int main(int argc, char **argv)
 {
-	struct call c = { .o = defaults() };
+	struct call c = { .o = nothing_given(), .scenario = ALL };
 	json_t *all = json_array();
 	int err = read_options(argc, argv, &c);
 
+	if (!err)
+		err = check_scenarios(&c);
 	if (err)
 		return err < 0 ? 2 : 0;
-	for (uint32_t s = 1; s <= N_SCENARIOS && !err; s++)
-		if (!c.scenario || c.scenario == s)
+	for (uint32_t s = 0; s < ALL && !err; s++)
+		if (c.scenario == ALL || c.scenario == s)
 			err = run(&c, s, all);
 	if (!err && c.json) {
 		json_dumpf(all, stdout, JSON_INDENT(2));

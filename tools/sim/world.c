@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Flows, their packets, and what happens to backends and balancers. The same events go to all policies side by
+ * Flows, their packets, and when what happens to backends and balancers. The same events go to all policies side by
  * side.
  *
  * There are always as many live flows: when one ends, another begins. A flow's next packet stands in a wheel of lists,
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clean.h"
+#include "random.h"
 #include "sim.h"
 
 #define WHEEL (1u << 15) /* ms; who waits longer is looked at once in a round */
@@ -26,7 +26,7 @@ struct flow {
 	uint8_t broken; /* bit for each policy */
 };
 
-enum what { SWEEP, FAIL, RETURN, UNDRAIN, DRAIN, LEARN };
+enum what { SWEEP, FAIL, RETURN, UNDRAIN, DRAIN, CHANGE, LEARN };
 struct change {
 	ms_t at;
 	enum what what; /* at one time in this order */
@@ -39,11 +39,7 @@ struct world {
 	uint64_t random;
 	ms_t now;
 
-	struct table *table;
-	bool *keeps; /* [backends] drained ones do */
-	uint32_t *batch; /* [backends] with whom it was drained; NOBODY: it is not */
-	uint32_t n_batches;
-
+	struct backends backends;
 	struct balancer *balancers[N_POLICIES]; /* [balancers] each */
 	bool *up; /* [balancers] */
 	uint32_t *live, n_live; /* numbers of those that are up */
@@ -57,25 +53,10 @@ struct world {
 	uint32_t n_changes, room;
 };
 
-/* ---- random numbers (xorshift64*, Vigna 2016) ---- */
-
-static uint64_t random64(struct world *w)
-{
-	w->random ^= w->random >> 12;
-	w->random ^= w->random << 25;
-	w->random ^= w->random >> 27;
-	return w->random * 2685821657736338717ull;
-}
-
-static uint32_t random_below(struct world *w, uint32_t n)
-{
-	return (random64(w) >> 32) * n >> 32;
-}
-
 /* Exponentially distributed, at least 1. */
 static ms_t random_time(struct world *w, ms_t mean)
 {
-	double u = ((random64(w) >> 11) + 1) * 0x1p-53, t = -log(u) * mean;
+	double u = ((random64(&w->random) >> 11) + 1) * 0x1p-53, t = -log(u) * mean;
 
 	return t < 1 ? 1 : t > 1e9 ? 1000000000 : (ms_t)t;
 }
@@ -93,11 +74,21 @@ static uint32_t ecmp(const struct world *w, uint64_t hash)
 	return w->up[first] ? first : w->live[shunt_mix(h) % w->n_live];
 }
 
-/* Passes a packet that the one chosen has no connection for from alternate to alternate. */
-static bool second_chance(uint64_t slot, uint16_t chosen, uint16_t owner)
+/*
+ * The one chosen does not know the flow and sends the packet on, and so does who gets it next, until the owner has it
+ * or all were asked. Has the owner got it?
+ */
+static bool second_chance(const struct balancer *b, const struct flow *f, uint16_t chosen, uint16_t owner,
+			  struct result *r)
 {
-	return owner != chosen && (owner == shunt_slot_current(slot) || owner == shunt_slot_anchor(slot) ||
-				   owner == shunt_slot_previous(slot) || owner == shunt_slot_runner_up(slot));
+	struct shunt_hops hops = shunt_hops(balancer_slot(b, f->hash), balancer_ranked(b, f->hash), chosen);
+
+	for (uint32_t i = 0; i < hops.n; i++) {
+		r->redirected++;
+		if (shunt_hop(&hops, i) == owner)
+			return true;
+	}
+	return false;
 }
 
 static uint16_t full_owner(struct world *w, const struct flow *f, uint32_t number, uint64_t slot)
@@ -138,13 +129,12 @@ static void deliver(struct world *w, enum policy p, struct flow *f, uint32_t num
 		f->owner[p] = chosen;
 	if (chosen == f->owner[p] && chosen != SHUNT_NONE)
 		return;
-	if (p == POLICY_SECOND_CHANCE &&
-	    second_chance(balancer_slot(&w->balancers[p][number], f->hash), chosen, f->owner[p])) {
-		r->redirected++;
+	if (p == POLICY_SECOND_CHANCE && chosen != SHUNT_NONE &&
+	    second_chance(&w->balancers[p][number], f, chosen, f->owner[p], r))
 		return;
-	}
 	f->broken |= 1u << p;
 	r->broken++;
+	r->removed += f->owner[p] != SHUNT_NONE && !w->backends.there[f->owner[p]];
 }
 
 static void packet(struct world *w, struct flow *f, uint32_t what)
@@ -187,7 +177,7 @@ static void forget(struct world *w, const struct flow *f)
 
 static void begin_flow(struct world *w, struct flow *f)
 {
-	*f = (struct flow){ .hash = random64(w), .end = w->now + random_time(w, w->o->life) };
+	*f = (struct flow){ .hash = random64(&w->random), .end = w->now + random_time(w, w->o->life) };
 	w->out->flows++;
 	packet(w, f, CACHE_FIRST);
 	plan_packet(w, f, w->o->packet_interval < HANDSHAKE ? w->o->packet_interval : HANDSHAKE);
@@ -222,32 +212,17 @@ static void packets_now(struct world *w)
 
 /* ---- backends ---- */
 
-static int rebuild(struct world *w)
+static int learn(struct world *w, uint32_t number)
 {
-	_cleanup_free_ struct table_member *m = calloc(w->o->backends, sizeof(*m));
-	struct table *t = NULL;
+	const struct view *v;
 	int err;
 
-	if (!m)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < w->o->backends; i++) {
-		m[i] = w->table->members[i];
-		m[i].weight = w->batch[i] == NOBODY ? 1 : 0;
-	}
-	err = table_build(&t, m, w->o->backends, w->table->n_slots);
-	if (err)
-		return err;
-	table_free(w->table);
-	w->table = t;
-	return 0;
-}
-
-static void learn(struct world *w, uint32_t number)
-{
 	if (!w->up[number])
-		return;
-	for (int p = 0; p < N_POLICIES; p++)
-		balancer_follow(&w->balancers[p][number], w->table, w->keeps, p >= POLICY_TRACKING, w->now);
+		return 0;
+	err = backends_view(&w->backends, w->balancers[0][number].begun_after, &v);
+	for (int p = 0; p < N_POLICIES && !err; p++)
+		err = balancer_follow(&w->balancers[p][number], v, w->backends.keeps, p >= POLICY_TRACKING, w->now);
+	return err;
 }
 
 static int compare_changes(const void *left, const void *right)
@@ -283,57 +258,22 @@ static int plan_change(struct world *w, ms_t at, enum what what, uint32_t arg)
 
 static int table_changed(struct world *w)
 {
-	int err = w->o->drain_rebuild ? rebuild(w) : 0;
+	int err = 0;
 
 	w->out->changes++;
 	for (uint32_t i = 0; i < w->o->balancers && !err; i++) {
 		if (w->o->skew)
-			err = plan_change(w, w->now + random_below(w, w->o->skew + 1), LEARN, i);
+			err = plan_change(w, w->now + random_below(&w->random, w->o->skew + 1), LEARN, i);
 		else
-			learn(w, i);
+			err = learn(w, i);
 	}
 	return err;
 }
 
-static void set_drained(struct world *w, uint32_t backend, uint32_t batch)
-{
-	w->batch[backend] = batch;
-	if (!w->o->drain_rebuild)
-		table_set_alive(w->table, backend, batch == NOBODY);
-}
-
-static uint32_t n_drained(const struct world *w)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < w->o->backends; i++)
-		n += w->batch[i] != NOBODY;
-	return n;
-}
-
-static int undrain(struct world *w, uint32_t batch)
-{
-	for (uint32_t i = 0; i < w->o->backends; i++)
-		if (w->batch[i] == batch || (batch == NOBODY && w->batch[i] != NOBODY))
-			set_drained(w, i, NOBODY);
-	return table_changed(w);
-}
-
-/* Random ones of those that are not drained; one of them stays. */
 static int drain(struct world *w)
 {
-	uint32_t drained = n_drained(w), batch = w->n_batches++;
+	uint32_t batch = backends_drain(&w->backends);
 
-	if (w->o->drain_most && drained >= w->o->drain_most)
-		return undrain(w, NOBODY);
-	for (uint32_t n = 0; n < w->o->drain_count && drained + 1 < w->o->backends; n++, drained++) {
-		uint32_t i;
-
-		do
-			i = random_below(w, w->o->backends);
-		while (w->batch[i] != NOBODY);
-		set_drained(w, i, batch);
-	}
 	if (!w->o->drain_most && plan_change(w, w->now + w->o->drain_for, UNDRAIN, batch))
 		return -ENOMEM;
 	return table_changed(w);
@@ -355,12 +295,15 @@ static void set_up(struct world *w, uint32_t number, bool up)
 		w->noted[i * w->o->balancers + number] = SHUNT_NONE;
 }
 
-static void start(struct world *w, uint32_t number)
+static int start(struct world *w, uint32_t number)
 {
+	const struct view *v;
+	int err = backends_view(&w->backends, w->backends.n_removals, &v);
+
 	set_up(w, number, true);
-	for (int p = 0; p < N_POLICIES; p++)
-		balancer_start(&w->balancers[p][number], w->table, w->keeps, w->now);
-	learn(w, number);
+	for (int p = 0; p < N_POLICIES && !err; p++)
+		err = balancer_start(&w->balancers[p][number], v, w->now);
+	return err ? err : learn(w, number);
 }
 
 static void sweep(struct world *w)
@@ -390,15 +333,17 @@ static int change(struct world *w, const struct change *c)
 		set_up(w, c->arg, false);
 		break;
 	case RETURN:
-		start(w, c->arg);
-		break;
+		return start(w, c->arg);
 	case UNDRAIN:
-		return undrain(w, c->arg);
+		backends_undrain(&w->backends, c->arg);
+		return table_changed(w);
 	case DRAIN:
 		return drain(w);
+	case CHANGE:
+		backends_change(&w->backends);
+		return table_changed(w);
 	case LEARN:
-		learn(w, c->arg);
-		break;
+		return learn(w, c->arg);
 	}
 	return 0;
 }
@@ -412,28 +357,14 @@ static int plan_changes(struct world *w)
 		err = plan_change(w, t, SWEEP, 0);
 	for (ms_t t = o->drain_first; o->drain_every && t < o->duration && !err; t += o->drain_every)
 		err = plan_change(w, t, DRAIN, 0);
+	for (ms_t t = o->change_first; o->change_every && t < o->duration && !err; t += o->change_every)
+		err = plan_change(w, t, CHANGE, 0);
 	for (uint32_t i = o->balancers - o->fail_count; i < o->balancers && !err; i++) {
 		err = plan_change(w, o->fail_at, FAIL, i);
 		if (!err)
 			err = plan_change(w, o->return_at, RETURN, i);
 	}
 	return err;
-}
-
-static int first_table(struct world *w)
-{
-	_cleanup_free_ struct table_member *m = calloc(w->o->backends, sizeof(*m));
-
-	if (!m)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < w->o->backends; i++) {
-		uint8_t address[16] = { [10] = 0xff, 0xff, 10, 0, i >> 8, i };
-
-		m[i] = (struct table_member){ .key = table_key(address, 80), .weight = 1, .alive = true };
-		w->keeps[i] = true;
-		w->batch[i] = NOBODY;
-	}
-	return table_build(&w->table, m, w->o->backends, table_slots_for(m, w->o->backends));
 }
 
 static int balancers_init(struct world *w)
@@ -445,11 +376,10 @@ static int balancers_init(struct world *w)
 		if (!w->balancers[p])
 			return -ENOMEM;
 		for (uint32_t i = 0; i < w->o->balancers && !err; i++)
-			err = balancer_init(&w->balancers[p][i], w->o, w->table->n_slots,
-					    shunt_mix(w->o->seed + SHUNT_K2 * (i + 1)));
+			err = balancer_init(&w->balancers[p][i], w->o, shunt_mix(w->o->seed + SHUNT_K2 * (i + 1)));
 	}
 	for (uint32_t i = 0; i < w->o->balancers && !err; i++)
-		start(w, i);
+		err = start(w, i);
 	return err;
 }
 
@@ -459,19 +389,17 @@ static int world_init(struct world *w)
 	int err;
 
 	w->random = shunt_mix(o->seed + SHUNT_K1) | 1;
-	w->keeps = calloc(o->backends, sizeof(*w->keeps));
-	w->batch = calloc(o->backends, sizeof(*w->batch));
 	w->up = calloc(o->balancers, sizeof(*w->up));
 	w->live = calloc(o->balancers, sizeof(*w->live));
 	w->full_entries = calloc(o->balancers, sizeof(*w->full_entries));
 	w->flows = calloc(o->flows, sizeof(*w->flows));
 	w->noted = calloc((size_t)o->flows * o->balancers, sizeof(*w->noted));
 	w->wheel = calloc(WHEEL, sizeof(*w->wheel));
-	if (!w->keeps || !w->batch || !w->up || !w->live || !w->full_entries || !w->flows || !w->noted || !w->wheel)
+	if (!w->up || !w->live || !w->full_entries || !w->flows || !w->noted || !w->wheel)
 		return -ENOMEM;
 	memset(w->noted, 0xff, (size_t)o->flows * o->balancers * sizeof(*w->noted)); /* SHUNT_NONE */
 	memset(w->wheel, 0xff, WHEEL * sizeof(*w->wheel)); /* NOBODY */
-	err = first_table(w);
+	err = backends_init(&w->backends, o, &w->random);
 	if (!err)
 		err = balancers_init(w);
 	return err ? err : plan_changes(w);
@@ -484,9 +412,7 @@ static void world_clear(struct world *w)
 			balancer_clear(&w->balancers[p][i]);
 		free(w->balancers[p]);
 	}
-	table_free(w->table);
-	free(w->keeps);
-	free(w->batch);
+	backends_clear(&w->backends);
 	free(w->up);
 	free(w->live);
 	free(w->full_entries);

@@ -5,6 +5,8 @@
  */
 #include "model/overlay.h"
 
+#include <string.h>
+
 static uint16_t number_of(const struct full_table *f, uint32_t id)
 {
 	return id == RANK_NONE ? TABLE_NONE : f->r.numbers[id];
@@ -62,23 +64,6 @@ static void set_slot(struct full_table *f, uint32_t slot, uint32_t current, uint
 	f->limit[slot] = limit_for(f, slot, id_of(f, f->t.base[slot]), runner_up);
 }
 
-uint64_t table_ranked(const struct table *t, uint32_t slot)
-{
-	const struct full_table *f = full((struct table *)t);
-	uint64_t word = ~0ull;
-	uint32_t base = id_of(f, t->base[slot]), id = base;
-
-	for (int i = 0; i < 4 && id != RANK_NONE; i++) {
-		rank_t found;
-
-		word ^= (uint64_t)(number_of(f, id) ^ TABLE_NONE) << 16 * i;
-		if (!rank_scan(&f->r, slot, rank_of(&f->r, slot, id) + 1, NULL, &found, 1))
-			rank_scan(&f->r, slot, 0, NULL, &found, 1);
-		id = rank_id(found) == base ? RANK_NONE : rank_id(found);
-	}
-	return word;
-}
-
 /* ---- from nothing ---- */
 
 /* next_alive, but first in the part of the ranking that is at hand. *at: where id is in the window; moves on. */
@@ -103,6 +88,35 @@ void overlay_build(struct full_table *f, const struct match_window *windows)
 		if (current != RANK_NONE)
 			runner_up = next_in_window(f, slot, w, &at, current);
 		set_slot(f, slot, current, runner_up == current ? RANK_NONE : runner_up);
+	}
+}
+
+/* ---- the head of the circle, whoever is alive ---- */
+
+static uint64_t ranked_word(const struct full_table *f, const uint32_t ids[SHUNT_RANKED])
+{
+	uint64_t word = 0;
+
+	for (int i = 0; i < SHUNT_RANKED; i++)
+		word |= (uint64_t)number_of(f, ids[i]) << 16 * i;
+	return word;
+}
+
+void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint64_t *out)
+{
+	const struct full_table *f = (const struct full_table *)t;
+	uint32_t heads[RANK_SLOTS][SHUNT_RANKED], base[RANK_SLOTS];
+
+	if (!f->r.n) {
+		memset(out, 0xff, n * sizeof(*out)); /* TABLE_NONE */
+		return;
+	}
+	for (uint32_t at = 0; at < n; at += RANK_SLOTS) {
+		for (uint32_t k = 0; k < RANK_SLOTS; k++) /* beyond the last any member will do */
+			base[k] = at + k < n ? id_of(f, t->base[first + at + k]) : 0;
+		rank_circle_slots(&f->r, first + at, base, heads);
+		for (uint32_t k = 0; k < RANK_SLOTS && at + k < n; k++)
+			out[at + k] = ranked_word(f, heads[k]);
 	}
 }
 

@@ -420,24 +420,38 @@ struct seeds {
 	lanes_t low, high;
 };
 
-/* Members of one weight: the two smallest u, less 2^31, for vectors are compared with a sign. */
+/*
+ * Members of one weight: the smallest distances of u from an origin, less 2^31, for vectors are compared with a sign.
+ * In nearly every slot the wanted ones lie within limit_for(), so that most members are passed over from the first on;
+ * now and then one of them is missed.
+ */
 struct best {
-	order_t first, second;
-	order_t first_id, second_id; /* NO_ID: none */
+	order_t far[SHUNT_RANKED];
+	order_t ids[SHUNT_RANKED]; /* NO_ID: none */
 };
 #define NO_ID (-1)
 #define SIGN 0x80000000u
 
-INLINE void keep_best(struct best *b, const order_t *u, uint32_t id)
+INLINE uint32_t limit_for(uint32_t n, uint32_t want)
 {
-	order_t is_first = *u < b->first, is_second = *u < b->second, ids = (order_t){} + (int32_t)id, other;
+	uint64_t within = 3 * want; /* this number of members, about */
 
-	other = PICK(is_second, *u, b->second);
-	b->second = PICK(is_first, b->first, other);
-	other = PICK(is_second, ids, b->second_id);
-	b->second_id = PICK(is_first, b->first_id, other);
-	b->first = PICK(is_first, *u, b->first);
-	b->first_id = PICK(is_first, ids, b->first_id);
+	return n > within ? (within << 32) / n : UINT32_MAX;
+}
+
+INLINE void keep_best(struct best *b, uint32_t want, const order_t *far, uint32_t id)
+{
+	order_t ids = (order_t){} + (int32_t)id, is_better = *far < b->far[want - 1];
+
+	for (uint32_t i = want - 1; i > 0; i--) {
+		order_t moves = *far < b->far[i - 1]; /* and the one that is there moves down */
+
+		b->far[i] = PICK(moves, b->far[i - 1], PICK(is_better, *far, b->far[i]));
+		b->ids[i] = PICK(moves, b->ids[i - 1], PICK(is_better, ids, b->ids[i]));
+		is_better = moves;
+	}
+	b->far[0] = PICK(is_better, *far, b->far[0]);
+	b->ids[0] = PICK(is_better, ids, b->ids[0]);
 }
 
 INLINE void draw_slots(const struct ranking *r, const struct seeds *seeds, uint32_t id, lanes_t *u)
@@ -445,35 +459,38 @@ INLINE void draw_slots(const struct ranking *r, const struct seeds *seeds, uint3
 	DRAW(*u, *seeds, r->low[id], r->high[id]);
 }
 
-/* A u of UINT32_MAX is missed. */
-INLINE void scan_equal(const struct ranking *r, const struct seeds *seeds, struct best *out)
+INLINE void scan_equal(const struct ranking *r, const struct seeds *seeds, const lanes_t *origin, uint32_t want,
+		       struct best *out)
 {
-	struct best best = { .first_id = (order_t){} + NO_ID, .second_id = (order_t){} + NO_ID };
-	lanes_t x;
+	lanes_t from = *origin + SIGN, x;
+	struct best best;
 	uint32_t id = 0;
 
-	best.first = best.second = (order_t){} + INT32_MAX;
+	for (uint32_t i = 0; i < want; i++) {
+		best.far[i] = (order_t){} + (int32_t)(limit_for(r->n, want) ^ SIGN);
+		best.ids[i] = (order_t){} + NO_ID;
+	}
 	for (; r->n - id >= TOGETHER; id += TOGETHER) {
-		order_t u[TOGETHER], better = {};
+		order_t far[TOGETHER], better = {};
 
 #pragma GCC unroll 8
 		for (int i = 0; i < TOGETHER; i++) {
 			draw_slots(r, seeds, id + i, &x);
-			u[i] = (order_t)(x ^ SIGN);
-			better |= u[i] < best.second;
+			far[i] = (order_t)(x - from);
+			better |= far[i] < best.far[want - 1];
 		}
 		if (!any(&better))
 			continue;
 #pragma GCC unroll 8
 		for (int i = 0; i < TOGETHER; i++)
-			keep_best(&best, &u[i], id + i);
+			keep_best(&best, want, &far[i], id + i);
 	}
 	for (; id < r->n; id++) {
-		order_t u;
+		order_t far;
 
 		draw_slots(r, seeds, id, &x);
-		u = (order_t)(x ^ SIGN);
-		keep_best(&best, &u, id);
+		far = (order_t)(x - from);
+		keep_best(&best, want, &far, id);
 	}
 	*out = best;
 }
@@ -510,38 +527,114 @@ INLINE void scan_weighted(const struct ranking *r, const struct seeds *seeds, st
 	}
 }
 
+INLINE void seed_slots(uint32_t first, struct seeds *seeds)
+{
+	for (int k = 0; k < LANES; k++) {
+		struct seed seed = seed_of(first + k);
+
+		seeds->low[k] = seed.low;
+		seeds->high[k] = seed.high;
+	}
+}
+
 /* The best of a lane as ranks. Without two, somebody may have been missed: the slot is scanned by itself. */
 INLINE void take_best(const struct ranking *r, uint32_t slot, const struct best *b, int k, rank_t out[RANK_SCAN])
 {
-	if (b->second_id[k] == NO_ID) {
+	if (b->ids[1][k] == NO_ID) {
 		rank_scan(r, slot, 0, NULL, out, RANK_SCAN);
 		return;
 	}
-	out[0] = rank_with(r, r->groups, (uint32_t)b->first[k] ^ SIGN, b->first_id[k]);
-	out[1] = rank_with(r, r->groups, (uint32_t)b->second[k] ^ SIGN, b->second_id[k]);
+	for (int i = 0; i < RANK_SCAN; i++)
+		out[i] = rank_with(r, r->groups, (uint32_t)b->far[i][k] ^ SIGN, b->ids[i][k]);
 }
 
 VECTORS void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out[RANK_SLOTS][RANK_SCAN])
 {
 	struct scan lanes[LANES];
+	lanes_t origin = {};
 	struct seeds seeds;
 	struct best best;
 
-	for (int k = 0; k < LANES; k++) {
-		struct seed seed = seed_of(first + k);
-
-		seeds.low[k] = seed.low;
-		seeds.high[k] = seed.high;
-		out[k][0] = out[k][1] = RANK_NOBODY;
-		lanes[k] = (struct scan){ .r = r, .top = out[k], .want = RANK_SCAN };
-	}
+	seed_slots(first, &seeds);
 	if (r->n_groups > 1) {
+		for (int k = 0; k < LANES; k++) {
+			out[k][0] = out[k][1] = RANK_NOBODY;
+			lanes[k] = (struct scan){ .r = r, .top = out[k], .want = RANK_SCAN };
+		}
 		scan_weighted(r, &seeds, lanes);
 		return;
 	}
-	scan_equal(r, &seeds, &best);
+	scan_equal(r, &seeds, &origin, RANK_SCAN, &best);
 	for (int k = 0; k < LANES; k++)
 		take_best(r, first + k, &best, k, out[k]);
+}
+
+/* ---- circles ---- */
+
+/* Of one slot: from the member's rank on, and then from the top down to it. */
+static void circle_of(const struct ranking *r, uint32_t slot, uint32_t id, uint32_t out[SHUNT_RANKED])
+{
+	rank_t from = rank_of(r, slot, id), ranks[SHUNT_RANKED];
+	uint32_t n = rank_scan(r, slot, from, NULL, ranks, SHUNT_RANKED);
+
+	if (n < SHUNT_RANKED)
+		rank_scan(r, slot, 0, NULL, ranks + n, SHUNT_RANKED - n);
+	for (uint32_t i = 0; i < SHUNT_RANKED; i++)
+		out[i] = i < n || ranks[i] < from ? rank_id(ranks[i]) : RANK_NONE;
+}
+
+/*
+ * With one weight the circle is in u itself, which goes round like any unsigned number. But who draws the same u as the
+ * first member may belong to the end, and somebody may have been missed: then the slot is scanned by itself.
+ */
+INLINE void circles_equal(const struct ranking *r, uint32_t first, const struct seeds *seeds, const uint32_t *ids,
+			  uint32_t out[RANK_SLOTS][SHUNT_RANKED])
+{
+	struct best best;
+	lanes_t origin;
+
+	for (int k = 0; k < LANES; k++)
+		origin[k] = rank_hash(r, first + k, ids[k]);
+	scan_equal(r, seeds, &origin, SHUNT_RANKED, &best);
+	for (int k = 0; k < LANES; k++) {
+		if (best.ids[SHUNT_RANKED - 1][k] == NO_ID || best.far[1][k] == (int32_t)SIGN)
+			circle_of(r, first + k, ids[k], out[k]);
+		else
+			for (int i = 0; i < SHUNT_RANKED; i++)
+				out[k][i] = best.ids[i][k];
+	}
+}
+
+INLINE void circles_weighted(const struct ranking *r, uint32_t first, const struct seeds *seeds, const uint32_t *ids,
+			     uint32_t out[RANK_SLOTS][SHUNT_RANKED])
+{
+	rank_t ranks[LANES][SHUNT_RANKED];
+	struct scan lanes[LANES];
+
+	for (int k = 0; k < LANES; k++) {
+		memset(ranks[k], 0xff, sizeof(ranks[k])); /* RANK_NOBODY */
+		lanes[k] = (struct scan){ r, rank_of(r, first + k, ids[k]), ranks[k], SHUNT_RANKED };
+	}
+	scan_weighted(r, seeds, lanes);
+	for (int k = 0; k < LANES; k++) {
+		if (ranks[k][SHUNT_RANKED - 1] == RANK_NOBODY)
+			circle_of(r, first + k, ids[k], out[k]);
+		else
+			for (int i = 0; i < SHUNT_RANKED; i++)
+				out[k][i] = rank_id(ranks[k][i]);
+	}
+}
+
+VECTORS void rank_circle_slots(const struct ranking *r, uint32_t first, const uint32_t ids[RANK_SLOTS],
+			       uint32_t out[RANK_SLOTS][SHUNT_RANKED])
+{
+	struct seeds seeds;
+
+	seed_slots(first, &seeds);
+	if (r->n_groups == 1)
+		circles_equal(r, first, &seeds, ids, out);
+	else
+		circles_weighted(r, first, &seeds, ids, out);
 }
 
 VECTORS void rank_hash_slots(const struct ranking *r, uint32_t first, uint32_t id, uint32_t out[RANK_LANES])

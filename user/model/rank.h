@@ -14,6 +14,7 @@
 #ifndef MODEL_RANK_H
 #define MODEL_RANK_H
 
+#include "../bpf/slot.h"
 #include "model/table.h"
 
 #define RANK_LANES 16 /* slots that are hashed together; arrays by id have room for a multiple of it */
@@ -58,7 +59,7 @@ rank_t rank_of(const struct ranking *r, uint32_t slot, uint32_t id);
 uint32_t rank_u_bound(const struct ranking *r, uint64_t score, uint32_t weight);
 
 /*
- * The best `want` ranks (at most RANK_SCAN) that are not below `from`, in order, of the members for which alive[id]
+ * The best `want` ranks that are not below `from`, in order, of the members for which alive[id]
  * (NULL: of all). Returns how many there are.
  */
 uint32_t rank_scan(const struct ranking *r, uint32_t slot, rank_t from, const uint8_t *alive, rank_t *out,
@@ -69,6 +70,13 @@ uint32_t rank_scan(const struct ranking *r, uint32_t slot, rank_t from, const ui
  * members.
  */
 void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out[RANK_SLOTS][RANK_SCAN]);
+
+/*
+ * The ids of SHUNT_RANKED members in RANK_SLOTS slots from first on: slot first + i's ranking, closed to a circle, from
+ * ids[i] on. RANK_NONE where there are fewer members.
+ */
+void rank_circle_slots(const struct ranking *r, uint32_t first, const uint32_t ids[RANK_SLOTS],
+		       uint32_t out[RANK_SLOTS][SHUNT_RANKED]);
 
 /* out[i]: u of this member in slot first + i, for RANK_LANES slots. */
 void rank_hash_slots(const struct ranking *r, uint32_t first, uint32_t id, uint32_t out[RANK_LANES]);

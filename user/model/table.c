@@ -41,7 +41,7 @@ uint64_t table_key(const uint8_t addr[16], uint16_t port)
 uint32_t table_slots_for(const struct table_member *members, uint32_t n)
 {
 	static const struct { uint64_t units; uint32_t slots; } classes[] = {
-		{ 16, 1 << 12 }, { 128, 1 << 14 }, { 1024, 1 << 17 }, { UINT64_MAX, SLOTS_MAX },
+		{ 32, 1 << 12 }, { 128, 1 << 14 }, { 1024, 1 << 17 }, { UINT64_MAX, SLOTS_MAX },
 	};
 	uint64_t sum = 0, lightest = UINT64_MAX, units;
 	uint32_t i = 0;

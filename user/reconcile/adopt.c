@@ -33,6 +33,7 @@ static int adopt_places(struct reconcile *r, struct live *l)
 		node_use(p->node, l, i);
 		p->at = p->node->at;
 		p->waits = true;
+		p->ranks = WEIGHT_DEFAULT; /* as good a guess as any, should the configuration not say */
 	}
 	return 0;
 }

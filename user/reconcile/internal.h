@@ -38,6 +38,7 @@ struct place {
 	struct node *node; /* NULL: free */
 	struct endpoint at;
 	uint32_t weight;
+	uint32_t ranks; /* the last weight that was not 0: by it others still look for its flows here */
 	enum admin admin;
 	bool leaving; /* by the plan that is carried out: its flows end */
 	bool retiring; /* in no configuration any more: it keeps the flows that it has, as if it were drained */
@@ -60,7 +61,8 @@ struct live {
 	uint32_t first_member, n_places;
 	struct place *places; /* [n_places] */
 	struct table *table; /* its size follows from the configuration alone. NULL: adopted, not yet computed */
-	uint32_t n_ranked; /* slots whose ranking is in the kernel */
+	uint32_t n_ranked; /* slots whose ranking is in the kernel; 0: all are to be ranked anew */
+	struct table *wider; /* ... while they are being ranked: see ranking.c */
 	struct shunt_counter retired;
 	bool wanted; /* mark of an apply under way */
 	bool dirty;

@@ -302,8 +302,11 @@ static void end_retirement(struct live *l, struct reconcile *r, struct look *k)
 	for (uint32_t i = 0; i < l->n_places; i++)
 		if (l->places[i].retiring && !k->used[i])
 			l->places[i].leaving = some = true;
-	if (some)
-		plan_give_up(r, l);
+	if (!some)
+		return;
+	plan_give_up(r, l);
+	l->n_ranked = 0;
+	ranking_go_on(l, r);
 }
 
 static void tick_service(struct live *l, struct reconcile *r)

@@ -47,6 +47,7 @@ void live_free(struct live *l)
 	if (!l)
 		return;
 	table_free(l->table);
+	table_free(l->wider);
 	free(l->places);
 	free(l->owned);
 	free(l->since);

@@ -363,6 +363,8 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 	at->node = TAKE_PTR(p->node[i]);
 	at->at = b->at;
 	at->weight = b->weight;
+	if (b->weight)
+		at->ranks = b->weight;
 	if (b->admin != at->admin || !at->drained_ms)
 		at->drained_ms = live_now_ms();
 	at->let_go = false;
