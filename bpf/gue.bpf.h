@@ -14,11 +14,11 @@ static __always_inline struct shunt_hops other_owners(struct xdp_md *ctx, const 
 						      const struct shunt_trace *t)
 {
 	__u32 number = shunt_table_first_slot(c->table) + t->slot;
-	__u64 *ranking = bpf_map_lookup_elem(&rankings, &number);
+	struct shunt_alternates *others = bpf_map_lookup_elem(&alternates, &number);
 
-	if (!ranking || packet_in_flow(ctx, p) & (CACHE_FIRST | CACHE_UDP))
+	if (!others || packet_in_flow(ctx, p) & (CACHE_FIRST | CACHE_UDP))
 		return (struct shunt_hops){};
-	return shunt_hops(c->slot, READ_ONCE(*ranking), t->member - shunt_table_first_member(c->table));
+	return shunt_hops(c->slot, others, t->member - shunt_table_first_member(c->table));
 }
 
 /* The backend behind a number in a slot, if it is up and has an address of this family, or NULL. */

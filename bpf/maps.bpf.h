@@ -39,14 +39,14 @@ struct {
 	__uint(max_entries, 1 << 21);
 } slots SEC(".maps");
 
-/* as many entries as `slots`: the head of each slot's ranking, SHUNT_RANKED members of 16 bits (slot.h, second chance) */
+/* as many entries as `slots`: who else may know the slot's flows (slot.h, second chance) */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct shunt_alternates);
 	__uint(max_entries, 1 << 21);
-} rankings SEC(".maps");
+} alternates SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

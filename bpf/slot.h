@@ -167,12 +167,16 @@ static inline struct shunt_choice shunt_choose(__u64 slot, bool first, __u16 not
 /*
  * A balancer that did not see a flow's first packet, and has no note of it, may choose a backend that does not know the
  * flow. So it also says who else may, and the backends ask each other (after GitHub's GLB director, 2018, which names one).
- * Who: all that the slot says, and the first members of its own ranking, alive or not (`rankings`). What the slot says
- * are the owners that this balancer saw; the ranking has the owners that others saw, for whoever owned the slot was
- * near the head of it.
+ * Who: all that the slot says, and its alternates: who owned it before, as far as this balancer saw, and who is at the head
+ * of its own ranking, where those are who owned it with others, or before this one began.
  */
-#define SHUNT_RANKED 4 /* members of a ranking's word, 16 bits each, the first one lowest */
-#define SHUNT_HOPS 6 /* others that are asked, at most */
+struct shunt_alternates { /* four members in each word, the more likely ones lowest; SHUNT_NONE where there are fewer */
+	__u64 owners; /* who owned the slot before, the last one first */
+	__u64 ranked; /* the head of its ranking */
+};
+#define SHUNT_ALTERNATES 4 /* in a word */
+
+#define SHUNT_HOPS 7 /* others that are asked, at most */
 struct shunt_hops { /* n members in the order in which they are asked, none twice; 16 bits each, the rest SHUNT_NONE */
 	__u64 first, rest; /* of four, of the others */
 	__u32 n;
@@ -205,16 +209,18 @@ static inline void shunt_hops_add(struct shunt_hops *h, __u16 member, __u16 chos
 	h->n++;
 }
 
-/* ranked: the slot's word in `rankings`; chosen: who gets the packet */
-static inline struct shunt_hops shunt_hops(__u64 slot, __u64 ranked, __u16 chosen)
+/* others: the slot's; chosen: who gets the packet */
+static inline struct shunt_hops shunt_hops(__u64 slot, const struct shunt_alternates *others, __u16 chosen)
 {
 	struct shunt_hops h = { ~0ull, ~0ull, 0 };
 
 	shunt_hops_add(&h, shunt_slot_current(slot), chosen);
 	shunt_hops_add(&h, shunt_slot_anchor(slot), chosen);
 	shunt_hops_add(&h, shunt_slot_previous(slot), chosen);
-	for (int i = 0; i < SHUNT_RANKED; i++)
-		shunt_hops_add(&h, ranked >> 16 * i, chosen);
+	for (int i = 0; i < SHUNT_ALTERNATES; i++)
+		shunt_hops_add(&h, others->owners >> 16 * i, chosen);
+	for (int i = 0; i < SHUNT_ALTERNATES; i++)
+		shunt_hops_add(&h, others->ranked >> 16 * i, chosen);
 	shunt_hops_add(&h, shunt_slot_runner_up(slot), chosen);
 	return h;
 }

@@ -393,7 +393,7 @@ static void test_a_scan_of_many_slots_finds_the_best_of_each(void **state)
 static void assert_circles(const struct ranking *r, uint32_t first, const uint32_t ids[RANK_SLOTS])
 {
 	_cleanup_free_ rank_t *ranks = calloc(r->n, sizeof(*ranks));
-	uint32_t out[RANK_SLOTS][SHUNT_RANKED];
+	uint32_t out[RANK_SLOTS][TABLE_RANKED];
 
 	rank_circle_slots(r, first, ids, out);
 	for (uint32_t k = 0; k < RANK_SLOTS; k++) {
@@ -404,7 +404,7 @@ static void assert_circles(const struct ranking *r, uint32_t first, const uint32
 		qsort(ranks, r->n, sizeof(*ranks), by_rank);
 		while (rank_id(ranks[at]) != ids[k])
 			at++;
-		for (uint32_t i = 0; i < SHUNT_RANKED; i++)
+		for (uint32_t i = 0; i < TABLE_RANKED; i++)
 			if (out[k][i] != (i < r->n ? rank_id(ranks[(at + i) % r->n]) : RANK_NONE))
 				fail_msg("place %u of slot %u among %u is wrong (SEED=%lu)", i, first + k, r->n, seed);
 	}
@@ -554,21 +554,18 @@ static void test_the_table_is_what_the_definition_says(void **state)
 	}
 }
 
-/* The first four from the base owner on, round the slot's ranking, as one word. */
-static uint64_t plain_ranked(const struct plain *p, uint32_t slot)
+typedef uint16_t head_t[TABLE_RANKED];
+
+/* The first from the base owner on, round the slot's ranking. */
+static void plain_ranked(const struct plain *p, uint32_t slot, head_t out)
 {
 	const rank_t *ranks = p->ranks + (size_t)slot * p->r.n;
 	uint32_t first = 0;
-	uint64_t word = 0;
 
 	while (rank_id(ranks[first]) != p->owner[slot])
 		first++;
-	for (uint32_t i = 0; i < 4; i++) {
-		uint64_t number = i < p->r.n ? p->r.numbers[rank_id(ranks[(first + i) % p->r.n])] : TABLE_NONE;
-
-		word |= number << 16 * i;
-	}
-	return word;
+	for (uint32_t i = 0; i < TABLE_RANKED; i++)
+		out[i] = i < p->r.n ? p->r.numbers[rank_id(ranks[(first + i) % p->r.n])] : TABLE_NONE;
 }
 
 static void test_rankings_are_what_the_definition_says(void **state)
@@ -577,7 +574,7 @@ static void test_rankings_are_what_the_definition_says(void **state)
 	for (int round = 0; round < 60; round++) {
 		uint32_t n = 1 + random_below(round % 3 ? 30 : 6), n_slots = 64 << random_below(3);
 		_cleanup_free_ struct table_member *m = members_random(n);
-		_cleanup_free_ uint64_t *ranked = calloc(n_slots, sizeof(*ranked));
+		_cleanup_free_ head_t *ranked = calloc(n_slots, sizeof(*ranked));
 		_cleanup_(plain_clear) struct plain p = {};
 		_cleanup_(table_freep) struct table *t = NULL;
 
@@ -585,10 +582,13 @@ static void test_rankings_are_what_the_definition_says(void **state)
 		plain_build(&p, m, n, n_slots);
 		t = build(m, n, n_slots);
 		table_ranked(t, 0, n_slots, ranked);
-		for (uint32_t slot = 0; slot < n_slots; slot++)
-			if (ranked[slot] != plain_ranked(&p, slot))
-				fail_msg("slot %u of %u members: %016lx, not %016lx (SEED=%lu)", slot, n, ranked[slot],
-					 plain_ranked(&p, slot), seed);
+		for (uint32_t slot = 0; slot < n_slots; slot++) {
+			head_t plain;
+
+			plain_ranked(&p, slot, plain);
+			if (memcmp(ranked[slot], plain, sizeof(plain)))
+				fail_msg("the ranking of slot %u of %u members (SEED=%lu)", slot, n, seed);
+		}
 	}
 }
 
@@ -596,30 +596,30 @@ static void test_rankings_of_any_range_of_slots_are_those_of_all(void **state)
 {
 	_cleanup_free_ struct table_member *m = members_new(30, 100);
 	_cleanup_(table_freep) struct table *t = build(m, 30, 64);
-	uint64_t all[64];
+	head_t all[64];
 
 	(void)state;
 	table_ranked(t, 0, 64, all);
 	for (uint32_t first = 0; first < 64; first++)
 		for (uint32_t n = 0; first + n <= 64; n++) {
-			uint64_t some[65] = {};
+			head_t some[65] = {};
 
-			some[n] = 7;
+			some[n][0] = 7;
 			table_ranked(t, first, n, some);
 			assert_memory_equal(some, all + first, n * sizeof(*some));
-			assert_int_equal(some[n], 7);
+			assert_int_equal(some[n][0], 7);
 		}
 }
 
 static void assert_same_rankings(const struct table *a, const struct table *b)
 {
-	uint64_t left[1024], right[1024];
+	head_t left[1024], right[1024];
 
 	table_ranked(a, 0, 1024, left);
 	table_ranked(b, 0, 1024, right);
 	for (uint32_t slot = 0; slot < 1024; slot++)
-		for (int bit = 0; bit < 64; bit += 16)
-			if (key_at(a, left[slot] >> bit) != key_at(b, right[slot] >> bit))
+		for (int i = 0; i < TABLE_RANKED; i++)
+			if (key_at(a, left[slot][i]) != key_at(b, right[slot][i]))
 				fail_msg("the ranking of slot %u differs (SEED=%lu)", slot, seed);
 }
 
@@ -921,12 +921,12 @@ static void test_weights_are_shares(void **state)
 		assert_int_not_equal(t->runner_up[slot], 3);
 }
 
-static uint64_t ranked_at(const struct table *t, uint32_t slot)
+static uint16_t ranked_at(const struct table *t, uint32_t slot, uint32_t i)
 {
-	uint64_t word = 0;
+	head_t head;
 
-	table_ranked(t, slot, 1, &word);
-	return word;
+	table_ranked(t, slot, 1, &head);
+	return head[i];
 }
 
 static void test_nobody_and_one_alone(void **state)
@@ -943,8 +943,8 @@ static void test_nobody_and_one_alone(void **state)
 		assert_int_equal(none->current[slot], TABLE_NONE);
 		assert_int_equal(none->runner_up[slot], TABLE_NONE);
 		assert_int_equal(unweighted->base[slot], TABLE_NONE);
-		assert_true(ranked_at(none, slot) == UINT64_MAX && ranked_at(unweighted, slot) == UINT64_MAX);
-		assert_true(ranked_at(one, slot) == 0xffffffffffff0000ull);
+		assert_true(ranked_at(none, slot, 0) == TABLE_NONE && ranked_at(unweighted, slot, 0) == TABLE_NONE);
+		assert_true(ranked_at(one, slot, 0) == 0 && ranked_at(one, slot, 1) == TABLE_NONE);
 		assert_int_equal(one->base[slot], 0);
 		assert_int_equal(one->current[slot], 0);
 		assert_int_equal(one->runner_up[slot], TABLE_NONE);

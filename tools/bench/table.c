@@ -67,7 +67,7 @@ static int measure_build(const struct table_member *m, uint32_t n, struct sample
 static int measure_ranked(const struct table_member *m, uint32_t n, struct samples *s)
 {
 	_cleanup_(table_freep) struct table *t = NULL;
-	_cleanup_free_ uint64_t *ranked = NULL;
+	_cleanup_free_ uint16_t (*ranked)[TABLE_RANKED] = NULL;
 	int err = table_build(&t, m, n, table_slots_for(m, n));
 
 	if (err)

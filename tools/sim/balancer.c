@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/alternates.h"
 #include "model/transition.h"
 #include "sim.h"
 
@@ -16,7 +17,7 @@ int balancer_init(struct balancer *b, const struct options *o, uint64_t secret)
 static void free_slots(struct balancer *b)
 {
 	free(b->slots);
-	free(b->ranked);
+	free(b->others);
 	free(b->changed);
 	free(b->busy);
 }
@@ -33,16 +34,19 @@ static int resize(struct balancer *b, uint32_t n_slots)
 	struct balancer old = *b;
 
 	b->slots = calloc(n_slots, sizeof(*b->slots));
-	b->ranked = calloc(n_slots, sizeof(*b->ranked));
+	b->others = calloc(n_slots, sizeof(*b->others));
 	b->changed = calloc(n_slots, sizeof(*b->changed));
 	b->busy = calloc(n_slots, sizeof(*b->busy));
 	b->n_slots = n_slots;
-	for (uint32_t i = 0; old.n_slots && b->slots && b->changed && i < n_slots; i++) {
+	if (b->others)
+		memset(b->others, 0xff, n_slots * sizeof(*b->others)); /* ALTERNATES_NOBODY */
+	for (uint32_t i = 0; old.n_slots && b->slots && b->others && b->changed && i < n_slots; i++) {
 		b->slots[i] = old.slots[i & (old.n_slots - 1)];
+		b->others[i] = old.others[i & (old.n_slots - 1)];
 		b->changed[i] = old.changed[i & (old.n_slots - 1)];
 	}
 	free_slots(&old);
-	return b->slots && b->ranked && b->changed && b->busy ? 0 : -ENOMEM;
+	return b->slots && b->others && b->changed && b->busy ? 0 : -ENOMEM;
 }
 
 int balancer_start(struct balancer *b, const struct view *v, ms_t now)
@@ -74,12 +78,15 @@ int balancer_follow(struct balancer *b, const struct view *v, const bool *keeps,
 	for (uint32_t i = 0; i < b->n_slots; i++) {
 		uint32_t in_table = i & (t->n_slots - 1);
 		uint16_t current = t->current[in_table], runner_up = t->runner_up[in_table];
+		uint16_t was = shunt_slot_current(b->slots[i]);
 
-		b->ranked[i] = v->ranked[in_table];
-		if (shunt_slot_current(b->slots[i]) != current)
+		if (was != current)
 			b->changed[i] = now;
 		b->slots[i] = track ? transition_follow(b->slots[i], current, runner_up, keeps, t->n_members)
 				    : shunt_slot(current, current, SHUNT_NONE, runner_up);
+		if (was != current && was != SHUNT_NONE)
+			b->others[i].owners = alternates_remember(b->others[i].owners, was);
+		b->others[i].ranked = alternates_ranked(v->ranked[in_table], current);
 	}
 	return 0;
 }

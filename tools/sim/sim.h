@@ -90,7 +90,7 @@ uint16_t cache_owner(struct cache *c, uint64_t hash, uint64_t slot, uint32_t wha
 
 struct view { /* what a daemon makes of the configuration as it is now */
 	struct table *table;
-	uint64_t *ranked; /* [n_slots of table] */
+	uint16_t (*ranked)[TABLE_RANKED]; /* [n_slots of table] */
 	uint32_t begun_after; /* so many removals the daemon did not see */
 };
 
@@ -129,7 +129,7 @@ struct balancer {
 	uint32_t n_slots; /* of the table at least, which is repeated in more (user/reconcile/live.c); 0: it has not begun */
 	uint32_t begun_after; /* removals */
 	uint64_t *slots;
-	uint64_t *ranked; /* [n_slots] */
+	struct shunt_alternates *others; /* [n_slots] */
 	ms_t *changed; /* [n_slots] when current was another last */
 	bool *busy; /* [n_slots] for balancer_sweep */
 	struct cache cache;
@@ -149,9 +149,9 @@ static inline uint64_t balancer_slot(const struct balancer *b, uint64_t hash)
 {
 	return b->slots[hash & (b->n_slots - 1)];
 }
-static inline uint64_t balancer_ranked(const struct balancer *b, uint64_t hash)
+static inline const struct shunt_alternates *balancer_others(const struct balancer *b, uint64_t hash)
 {
-	return b->ranked[hash & (b->n_slots - 1)];
+	return &b->others[hash & (b->n_slots - 1)];
 }
 static inline uint64_t ns_of(ms_t ms) { return ms * 1000000ull; }
 

@@ -81,7 +81,7 @@ static uint32_t ecmp(const struct world *w, uint64_t hash)
 static bool second_chance(const struct balancer *b, const struct flow *f, uint16_t chosen, uint16_t owner,
 			  struct result *r)
 {
-	struct shunt_hops hops = shunt_hops(balancer_slot(b, f->hash), balancer_ranked(b, f->hash), chosen);
+	struct shunt_hops hops = shunt_hops(balancer_slot(b, f->hash), balancer_others(b, f->hash), chosen);
 
 	for (uint32_t i = 0; i < hops.n; i++) {
 		r->redirected++;

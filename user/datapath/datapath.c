@@ -186,9 +186,9 @@ uint64_t dp_secret(const struct datapath *dp)
 	return dp->secret;
 }
 
-__u64 *dp_rankings(struct datapath *dp)
+struct shunt_alternates *dp_alternates(struct datapath *dp)
 {
-	return dp->mapped[MAP_RANKINGS];
+	return dp->mapped[MAP_ALTERNATES];
 }
 
 struct shunt_flow_bucket *dp_flows(struct datapath *dp)

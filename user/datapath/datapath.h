@@ -72,7 +72,7 @@ int dp_program_fd(const struct datapath *dp, enum role role);
 /* The mapped arrays, [limits.x] each. One writer. Words of 8 bytes are replaced with dp_store. */
 struct shunt_service *dp_services(struct datapath *dp);
 __u64 *dp_slots(struct datapath *dp);
-__u64 *dp_rankings(struct datapath *dp); /* [limits.slots] */
+struct shunt_alternates *dp_alternates(struct datapath *dp); /* [limits.slots] */
 struct shunt_member *dp_members(struct datapath *dp);
 struct shunt_backend *dp_backends(struct datapath *dp);
 struct shunt_flow_bucket *dp_flows(struct datapath *dp); /* [limits.flows / SHUNT_FLOW_WAYS] */

@@ -26,7 +26,7 @@ static inline bool is_shortage(int err)
 	X(FILTER, filter) \
 	X(SERVICES, services) \
 	X(SLOTS, slots) \
-	X(RANKINGS, rankings) \
+	X(ALTERNATES, alternates) \
 	X(MEMBERS, members) \
 	X(BACKENDS, backends) \
 	X(FLOWS, flows) \

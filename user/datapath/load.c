@@ -66,7 +66,7 @@ static uint32_t map_limit(enum dp_map map, const struct limits *l)
 	case MAP_BACKENDS:
 		return l->backends;
 	case MAP_SLOTS:
-	case MAP_RANKINGS:
+	case MAP_ALTERNATES:
 		return l->slots;
 	case MAP_FLOWS:
 		return l->flows / SHUNT_FLOW_WAYS;

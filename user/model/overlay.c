@@ -93,19 +93,10 @@ void overlay_build(struct full_table *f, const struct match_window *windows)
 
 /* ---- the head of the circle, whoever is alive ---- */
 
-static uint64_t ranked_word(const struct full_table *f, const uint32_t ids[SHUNT_RANKED])
-{
-	uint64_t word = 0;
-
-	for (int i = 0; i < SHUNT_RANKED; i++)
-		word |= (uint64_t)number_of(f, ids[i]) << 16 * i;
-	return word;
-}
-
-void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint64_t *out)
+void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint16_t (*out)[TABLE_RANKED])
 {
 	const struct full_table *f = (const struct full_table *)t;
-	uint32_t heads[RANK_SLOTS][SHUNT_RANKED], base[RANK_SLOTS];
+	uint32_t heads[RANK_SLOTS][TABLE_RANKED], base[RANK_SLOTS];
 
 	if (!f->r.n) {
 		memset(out, 0xff, n * sizeof(*out)); /* TABLE_NONE */
@@ -116,7 +107,8 @@ void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint64_t *o
 			base[k] = at + k < n ? id_of(f, t->base[first + at + k]) : 0;
 		rank_circle_slots(&f->r, first + at, base, heads);
 		for (uint32_t k = 0; k < RANK_SLOTS && at + k < n; k++)
-			out[at + k] = ranked_word(f, heads[k]);
+			for (uint32_t i = 0; i < TABLE_RANKED; i++)
+				out[at + k][i] = number_of(f, heads[k][i]);
 	}
 }
 

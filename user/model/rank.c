@@ -426,8 +426,8 @@ struct seeds {
  * now and then one of them is missed.
  */
 struct best {
-	order_t far[SHUNT_RANKED];
-	order_t ids[SHUNT_RANKED]; /* NO_ID: none */
+	order_t far[TABLE_RANKED];
+	order_t ids[TABLE_RANKED]; /* NO_ID: none */
 };
 #define NO_ID (-1)
 #define SIGN 0x80000000u
@@ -572,14 +572,14 @@ VECTORS void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out
 /* ---- circles ---- */
 
 /* Of one slot: from the member's rank on, and then from the top down to it. */
-static void circle_of(const struct ranking *r, uint32_t slot, uint32_t id, uint32_t out[SHUNT_RANKED])
+static void circle_of(const struct ranking *r, uint32_t slot, uint32_t id, uint32_t out[TABLE_RANKED])
 {
-	rank_t from = rank_of(r, slot, id), ranks[SHUNT_RANKED];
-	uint32_t n = rank_scan(r, slot, from, NULL, ranks, SHUNT_RANKED);
+	rank_t from = rank_of(r, slot, id), ranks[TABLE_RANKED];
+	uint32_t n = rank_scan(r, slot, from, NULL, ranks, TABLE_RANKED);
 
-	if (n < SHUNT_RANKED)
-		rank_scan(r, slot, 0, NULL, ranks + n, SHUNT_RANKED - n);
-	for (uint32_t i = 0; i < SHUNT_RANKED; i++)
+	if (n < TABLE_RANKED)
+		rank_scan(r, slot, 0, NULL, ranks + n, TABLE_RANKED - n);
+	for (uint32_t i = 0; i < TABLE_RANKED; i++)
 		out[i] = i < n || ranks[i] < from ? rank_id(ranks[i]) : RANK_NONE;
 }
 
@@ -588,45 +588,45 @@ static void circle_of(const struct ranking *r, uint32_t slot, uint32_t id, uint3
  * first member may belong to the end, and somebody may have been missed: then the slot is scanned by itself.
  */
 INLINE void circles_equal(const struct ranking *r, uint32_t first, const struct seeds *seeds, const uint32_t *ids,
-			  uint32_t out[RANK_SLOTS][SHUNT_RANKED])
+			  uint32_t out[RANK_SLOTS][TABLE_RANKED])
 {
 	struct best best;
 	lanes_t origin;
 
 	for (int k = 0; k < LANES; k++)
 		origin[k] = rank_hash(r, first + k, ids[k]);
-	scan_equal(r, seeds, &origin, SHUNT_RANKED, &best);
+	scan_equal(r, seeds, &origin, TABLE_RANKED, &best);
 	for (int k = 0; k < LANES; k++) {
-		if (best.ids[SHUNT_RANKED - 1][k] == NO_ID || best.far[1][k] == (int32_t)SIGN)
+		if (best.ids[TABLE_RANKED - 1][k] == NO_ID || best.far[1][k] == (int32_t)SIGN)
 			circle_of(r, first + k, ids[k], out[k]);
 		else
-			for (int i = 0; i < SHUNT_RANKED; i++)
+			for (int i = 0; i < TABLE_RANKED; i++)
 				out[k][i] = best.ids[i][k];
 	}
 }
 
 INLINE void circles_weighted(const struct ranking *r, uint32_t first, const struct seeds *seeds, const uint32_t *ids,
-			     uint32_t out[RANK_SLOTS][SHUNT_RANKED])
+			     uint32_t out[RANK_SLOTS][TABLE_RANKED])
 {
-	rank_t ranks[LANES][SHUNT_RANKED];
+	rank_t ranks[LANES][TABLE_RANKED];
 	struct scan lanes[LANES];
 
 	for (int k = 0; k < LANES; k++) {
 		memset(ranks[k], 0xff, sizeof(ranks[k])); /* RANK_NOBODY */
-		lanes[k] = (struct scan){ r, rank_of(r, first + k, ids[k]), ranks[k], SHUNT_RANKED };
+		lanes[k] = (struct scan){ r, rank_of(r, first + k, ids[k]), ranks[k], TABLE_RANKED };
 	}
 	scan_weighted(r, seeds, lanes);
 	for (int k = 0; k < LANES; k++) {
-		if (ranks[k][SHUNT_RANKED - 1] == RANK_NOBODY)
+		if (ranks[k][TABLE_RANKED - 1] == RANK_NOBODY)
 			circle_of(r, first + k, ids[k], out[k]);
 		else
-			for (int i = 0; i < SHUNT_RANKED; i++)
+			for (int i = 0; i < TABLE_RANKED; i++)
 				out[k][i] = rank_id(ranks[k][i]);
 	}
 }
 
 VECTORS void rank_circle_slots(const struct ranking *r, uint32_t first, const uint32_t ids[RANK_SLOTS],
-			       uint32_t out[RANK_SLOTS][SHUNT_RANKED])
+			       uint32_t out[RANK_SLOTS][TABLE_RANKED])
 {
 	struct seeds seeds;
 

@@ -54,12 +54,13 @@ static inline void table_freep(struct table **t) { table_free(*t); }
 uint32_t table_set_alive(struct table *t, uint32_t member, bool alive);
 
 /*
- * The rankings of n slots from `first` on, as bpf/slot.h has them (second chance): in each word the base owner and the
- * three that come after it in the slot's own ranking, closed to a circle, alive or not; 16 bits each, the first one
- * lowest, TABLE_NONE where there are fewer. They depend on the members' keys and weights alone, as base does. For all
- * slots this costs about as much as table_build; fewer than eight take as long as eight.
+ * The heads of the rankings of n slots from `first` on: of each the base owner and those that come after it in the slot's
+ * own ranking, closed to a circle, alive or not; TABLE_NONE where there are fewer. They depend on the members' keys and
+ * weights alone, as base does. For all slots this costs about as much as table_build; fewer than eight take as long as
+ * eight.
  */
-void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint64_t *out);
+#define TABLE_RANKED 6
+void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint16_t (*out)[TABLE_RANKED]);
 
 /*
  * Slots of `was` whose owner is another backend (by key) in `now`, in slots of the larger of the two tables (a smaller

@@ -43,9 +43,9 @@ int reconcile_new(struct event_base *base, struct datapath *dp, struct health *h
 	r->dirty_tail = &r->dirty;
 	r->work = event_new(base, -1, 0, live_work, r);
 	r->settle = event_new(base, -1, EV_PERSIST, keep_tick, r);
-	r->rank = event_new(base, -1, 0, ranking_work, r);
+	r->alternates = event_new(base, -1, 0, alternates_work, r);
 	r->config = config_new();
-	err = r->work && r->rank && r->config && r->settle && !event_add(r->settle, &(struct timeval){ .tv_sec = 1 }) ? make_spaces(r) : -ENOMEM;
+	err = r->work && r->alternates && r->config && r->settle && !event_add(r->settle, &(struct timeval){ .tv_sec = 1 }) ? make_spaces(r) : -ENOMEM;
 	if (!err)
 		err = adopt(r);
 	if (!err)
@@ -71,8 +71,8 @@ void reconcile_free(struct reconcile *r)
 		event_free(r->work);
 	if (r->settle)
 		event_free(r->settle);
-	if (r->rank)
-		event_free(r->rank);
+	if (r->alternates)
+		event_free(r->alternates);
 	hops_free(r->hops);
 	space_free(&r->service_ids);
 	space_free(&r->backend_ids);

@@ -61,8 +61,8 @@ struct live {
 	uint32_t first_member, n_places;
 	struct place *places; /* [n_places] */
 	struct table *table; /* its size follows from the configuration alone. NULL: adopted, not yet computed */
-	uint32_t n_ranked; /* slots whose ranking is in the kernel; 0: all are to be ranked anew */
-	struct table *wider; /* ... while they are being ranked: see ranking.c */
+	uint32_t n_alternates; /* slots whose alternates are right; 0: all are to be renewed */
+	struct table *wider; /* ... while that is done: see alternates.c */
 	struct shunt_counter retired;
 	bool wanted; /* mark of an apply under way */
 	bool dirty;
@@ -102,7 +102,7 @@ struct reconcile {
 	struct space service_ids, backend_ids, members;
 	struct space slot_units, flow_units; /* of SLOT_UNIT slots, and of FLOW_UNIT buckets */
 	struct live *dirty, **dirty_tail;
-	struct event *work, *settle, *rank;
+	struct event *work, *settle, *alternates;
 	struct hops *hops;
 	struct reconcile_stats stats;
 	const struct limits *limits; /* of the maps */
@@ -164,10 +164,10 @@ bool *keep_members(const struct live *l); /* [n_places] who may keep the flows t
 void keep_purge(struct live *l, struct reconcile *r); /* takes out what is noted for others */
 void keep_tick(evutil_socket_t fd, short what, void *arg); /* each second: ends transitions, and regions shrink after */
 
-/* ---- ranking.c ---- */
-/* Writes the rankings of slots from n_ranked on, if the service needs them: at once what takes no time, the rest from the loop. */
-void ranking_go_on(struct live *l, struct reconcile *r);
-void ranking_work(evutil_socket_t fd, short what, void *arg); /* the next portion */
+/* ---- alternates.c ---- */
+/* Renews the alternates of slots from n_alternates on, if the service needs them: at once what takes no time, the rest from the loop. */
+void alternates_go_on(struct live *l, struct reconcile *r);
+void alternates_work(evutil_socket_t fd, short what, void *arg); /* the next portion */
 
 /* ---- hops.c ---- */
 int hops_new(struct reconcile *r, struct hops **out);

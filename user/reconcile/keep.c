@@ -305,8 +305,8 @@ static void end_retirement(struct live *l, struct reconcile *r, struct look *k)
 	if (!some)
 		return;
 	plan_give_up(r, l);
-	l->n_ranked = 0;
-	ranking_go_on(l, r);
+	l->n_alternates = 0;
+	alternates_go_on(l, r);
 }
 
 static void tick_service(struct live *l, struct reconcile *r)

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clean.h"
+#include "model/alternates.h"
 #include "model/transition.h"
 #include "reconcile/internal.h"
 
@@ -114,6 +115,27 @@ static bool something_stays(const struct live *l, const __u64 *old, uint32_t n_s
 }
 
 /*
+ * Who owned slot i before may know flows of it, too: the balancer's memory of second chance. What the slot's ranking says
+ * goes with it into another region, until it is ranked anew.
+ */
+static void remember_owner(const struct live *l, struct reconcile *r, uint32_t first_slot, uint32_t i, __u64 was, __u64 word,
+			   const bool *keeps)
+{
+	struct shunt_alternates *all = dp_alternates(r->dp), *at = &all[first_slot + i];
+	struct shunt_alternates now = { ALTERNATES_NOBODY, ALTERNATES_NOBODY };
+	uint16_t owner = shunt_slot_current(was);
+
+	if (l->n_slots)
+		now = all[l->first_slot + (i & (l->n_slots - 1))];
+	if (owner != shunt_slot_current(word) && owner < l->n_places && keeps && keeps[owner])
+		now.owners = alternates_remember(now.owners, owner);
+	if (at->owners != now.owners)
+		dp_store(&at->owners, now.owners);
+	if (at->ranked != now.ranked)
+		dp_store(&at->ranked, now.ranked);
+}
+
+/*
  * Stores only what differs: the lines of slots that nothing happened to stay in the caches of the other CPUs.
  */
 void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, uint32_t n_slots)
@@ -121,8 +143,9 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, 
 	const __u64 *old = dp_slots(r->dp) + l->first_slot;
 	__u64 *slots = dp_slots(r->dp) + first_slot;
 	bool young = l->born_ms && live_now_ms() - l->born_ms < YOUNG_MS;
-	_cleanup_free_ bool *keeps = young || !l->conf->tracking.transition_ms ? NULL : keep_members(l);
-	bool stay = keeps && something_stays(l, old, n_slots, keeps) && keep_begin(l, r, n_slots);
+	_cleanup_free_ bool *keeps = keep_members(l);
+	bool stay = !young && l->conf->tracking.transition_ms && keeps && something_stays(l, old, n_slots, keeps) &&
+		    keep_begin(l, r, n_slots);
 	uint32_t now = live_now_ms() / 1000;
 
 	l->moving = 0;
@@ -132,6 +155,7 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, 
 		if (stay && shunt_slot_current(was) != shunt_slot_current(word))
 			l->since[i] = now;
 		l->moving += !shunt_slot_steady(word);
+		remember_owner(l, r, first_slot, i, was, word, keeps);
 		if (slots[i] != word)
 			dp_store(&slots[i], word);
 	}

@@ -467,7 +467,7 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 	if (p->table) {
 		table_free(l->table);
 		l->table = TAKE_PTR(p->table);
-		l->n_ranked = 0;
+		l->n_alternates = 0;
 	}
 	changed |= live_follow(l, UINT32_MAX) > 0; /* what this configuration drains or enables */
 	if (changed || l->moving || p->first_slot != l->first_slot)
@@ -476,10 +476,10 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 		leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot,
 					       .n_slots = l->n_slots });
 	if (l->first_slot != p->first_slot)
-		l->n_ranked = 0;
+		l->n_alternates = 0;
 	l->first_slot = p->first_slot;
 	l->n_slots = p->n_slots;
-	ranking_go_on(l, r);
+	alternates_go_on(l, r);
 	live_write_service(l, r);
 }
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The head of each slot's ranking, for services whose tunnels say who else may know a flow (bpf/slot.h, second chance). It
- * depends on the backends and their weights alone, not on their health, so it is written once for each table; in portions,
- * because ranking a million slots takes longer than the loop should wait.
+ * Who else may know a slot's flows, for services whose tunnels say so (model/alternates.h). live.c remembers who owned the
+ * slots; here the words get the heads of the slots' rankings. These depend on the backends and their weights alone, not on
+ * health, so it is done once for each table; in portions, because ranking a million slots takes longer than the loop should
+ * wait.
  *
  * Who was taken away, or was given weight 0, is not in the table any more, but has flows: it ranks as it did before.
  */
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clean.h"
+#include "model/alternates.h"
 #include "reconcile/internal.h"
 
 #define PORTION_SLOTS 256
@@ -40,24 +40,26 @@ static struct table *wider_table(const struct live *l)
 	return t;
 }
 
-/* The next slots of the table, or of one of its repetitions. */
-static void write_portion(struct live *l, struct reconcile *r)
+static void write_portion(struct live *l, struct reconcile *r, const bool *keeps)
 {
-	__u64 *rankings = dp_rankings(r->dp) + l->first_slot;
+	struct shunt_alternates *all = dp_alternates(r->dp) + l->first_slot;
+	const __u64 *slots = dp_slots(r->dp) + l->first_slot;
 	const struct table *t = l->wider ? l->wider : l->table;
-	uint64_t words[PORTION_SLOTS];
 	uint32_t n = t->n_slots < PORTION_SLOTS ? t->n_slots : PORTION_SLOTS;
+	uint16_t ranked[PORTION_SLOTS][TABLE_RANKED];
 
-	if (l->n_ranked < t->n_slots)
-		table_ranked(t, l->n_ranked, n, words);
-	for (uint32_t i = 0; i < n; i++, l->n_ranked++)
-		dp_store(&rankings[l->n_ranked],
-			 l->n_ranked < t->n_slots ? words[i] : rankings[l->n_ranked & (t->n_slots - 1)]);
+	table_ranked(t, l->n_alternates & (t->n_slots - 1), n, ranked);
+	for (uint32_t i = 0; i < n; i++, l->n_alternates++) {
+		struct shunt_alternates *a = &all[l->n_alternates];
+
+		dp_store(&a->owners, alternates_forget(a->owners, keeps, l->n_places));
+		dp_store(&a->ranked, alternates_ranked(ranked[i], shunt_slot_current(slots[l->n_alternates])));
+	}
 }
 
 static bool needs_work(const struct live *l)
 {
-	return l->conf && l->conf->forward == FORWARD_GUE && l->table && l->n_ranked < l->n_slots;
+	return l->conf && l->conf->forward == FORWARD_GUE && l->table && l->n_alternates < l->n_slots;
 }
 
 static void drop_wider(struct live *l)
@@ -66,23 +68,24 @@ static void drop_wider(struct live *l)
 	l->wider = NULL;
 }
 
-void ranking_go_on(struct live *l, struct reconcile *r)
+void alternates_go_on(struct live *l, struct reconcile *r)
 {
 	uint64_t end = live_now_ms() + PORTION_MS;
+	_cleanup_free_ bool *keeps = needs_work(l) ? keep_members(l) : NULL;
 
-	if (needs_work(l) && !l->n_ranked) {
+	if (keeps && !l->n_alternates) {
 		drop_wider(l);
 		l->wider = wider_table(l);
 	}
-	while (needs_work(l) && live_now_ms() < end)
-		write_portion(l, r);
+	while (keeps && needs_work(l) && live_now_ms() < end)
+		write_portion(l, r, keeps);
 	if (needs_work(l))
-		event_active(r->rank, 0, 0);
+		event_active(r->alternates, 0, 0);
 	else
 		drop_wider(l);
 }
 
-void ranking_work(evutil_socket_t fd, short what, void *arg)
+void alternates_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct reconcile *r = arg;
 
@@ -91,7 +94,7 @@ void ranking_work(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < r->n_services; i++) {
 		if (!needs_work(r->services[i]))
 			continue;
-		ranking_go_on(r->services[i], r);
+		alternates_go_on(r->services[i], r);
 		return;
 	}
 }
