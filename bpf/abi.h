@@ -95,7 +95,30 @@ struct shunt_service {
 	__u32 pad[3];
 };
 _Static_assert(sizeof(struct shunt_service) == 32, "abi");
-#define SHUNT_SERVICE_USED 1u
+#define SHUNT_SERVICE_USED (1u << 0)
+#define SHUNT_SERVICE_CLIENT (1u << 1) /* the client's address alone chooses the slot: shunt_client_hash */
+#define SHUNT_SERVICE_QUIC (1u << 2) /* connection IDs choose the backend; the service's configuration of them: */
+#define SHUNT_SERVICE_QUIC_CONFIG 8 /* first bit of three: the codepoint */
+#define SHUNT_SERVICE_QUIC_LENGTH 12 /* first bit of four: bytes of a server ID, 1 to SHUNT_SERVER_ID_MAX */
+
+static inline __u32 shunt_service_quic(__u32 config, __u32 length)
+{
+	return SHUNT_SERVICE_QUIC | config << SHUNT_SERVICE_QUIC_CONFIG | length << SHUNT_SERVICE_QUIC_LENGTH;
+}
+static inline __u32 shunt_service_quic_config(__u32 flags) { return flags >> SHUNT_SERVICE_QUIC_CONFIG & 7; }
+static inline __u32 shunt_service_quic_length(__u32 flags) { return flags >> SHUNT_SERVICE_QUIC_LENGTH & 15; }
+
+/*
+ * Key of `quic_servers`: who issued a QUIC connection ID. The value is the member's number, a __u32, as it stands in
+ * slots. IDs are bytes, not numbers; all of a service have one length.
+ */
+#define SHUNT_SERVER_ID_MAX 8
+struct shunt_quic_server {
+	__u32 service; /* index into `services` */
+	__u32 pad;
+	__u8 id[SHUNT_SERVER_ID_MAX]; /* zeroes behind its end */
+};
+_Static_assert(sizeof(struct shunt_quic_server) == 16, "abi");
 
 static inline __u64 shunt_flows(__u32 first_bucket, __u32 log2) { return (__u64)first_bucket << 32 | log2; }
 static inline __u32 shunt_flows_first(__u64 flows) { return flows >> 32; }
@@ -221,6 +244,8 @@ struct shunt_settings {
 #define SHUNT_FEATURE_THEN_EDGE (1u << 1) /* backend program: what is no tunnel packet of ours goes on to the edge program */
 #define SHUNT_FEATURE_FRAGS (1u << 2) /* packets may be longer than their first buffer (jumbo frames; kernel 5.18) */
 #define SHUNT_FEATURE_COARSE_CLOCK (1u << 3) /* bpf_ktime_get_coarse_ns is there (kernel 5.11) */
+#define SHUNT_FEATURE_AFFINITY (1u << 4) /* some service has SHUNT_SERVICE_CLIENT */
+#define SHUNT_FEATURE_QUIC (1u << 5) /* some service has SHUNT_SERVICE_QUIC */
 #define SHUNT_FEATURE_GUE (1u << 6) /* some backend is reached by SHUNT_FORWARD_GUE */
 #define SHUNT_FEATURE_SECOND_CHANCE (1u << 7) /* backend program: a flow that is not known here is sent on */
 
@@ -296,6 +321,7 @@ _Static_assert(sizeof(struct shunt_trace) == 32, "XDP metadata has 32 bytes at m
 #define SHUNT_TRACE_FAILED_OVER 1u /* current was not up, the runner-up took the packet */
 #define SHUNT_TRACE_ICMP_ERROR 2u /* the packet is an ICMP error about the flow, or was answered by one */
 #define SHUNT_TRACE_TRANSITION 4u /* the slot is in transition: an older flow may belong to its anchor */
+#define SHUNT_TRACE_QUIC 8u /* the packet's connection ID chose the backend */
 
 /* ---- hashes that both sides, and all balancers, must agree on ---- */
 
@@ -350,6 +376,19 @@ static inline __u64 shunt_flow_hash(__u64 seed, __u64 listener_hash, const struc
 {
 	return shunt_mix(seed + listener_hash + shunt_addr_half(client, 0) * SHUNT_K4 +
 			 shunt_addr_half(client, 1) * SHUNT_K5 + cport * SHUNT_K6);
+}
+
+/*
+ * Of a flow of a service with SHUNT_SERVICE_CLIENT: the bits that can choose a slot are the client's, of whatever port,
+ * and to whatever address and port of the service. The others are the flow's own, and tell it apart from the client's
+ * other flows in the flow cache and in the tunnel's source. flow_hash: shunt_flow_hash
+ */
+static inline __u64 shunt_client_hash(__u64 seed, __u64 flow_hash, const struct shunt_addr *client)
+{
+	const __u64 low = (1u << SHUNT_FLOW_LOW_BITS) - 1;
+	__u64 hash = shunt_mix(seed + shunt_addr_half(client, 0) * SHUNT_K4 + shunt_addr_half(client, 1) * SHUNT_K5);
+
+	return (flow_hash & ~low) | (hash & low);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Which backend a flow goes to: service, slot, member, backend are four loads from arrays, one after the other. Only a
- * slot in transition remembers flows. The trace notes each step.
+ * slot in transition remembers flows. A QUIC connection ID may name the backend instead. The trace notes each step.
  */
 #ifndef SHUNT_CHOOSE_BPF_H
 #define SHUNT_CHOOSE_BPF_H
@@ -62,13 +62,37 @@ static __always_inline __u32 packet_in_flow(struct xdp_md *ctx, const struct pac
 	return tcp->fin || tcp->rst ? what | CACHE_LAST : what;
 }
 
+/* The backend that issued the packet's QUIC connection ID, if it can take the packet; else NULL. */
+static __always_inline struct shunt_backend *quic_backend(struct xdp_md *ctx, const struct packet *p, __u32 flags,
+							  __u64 table, struct shunt_trace *t)
+{
+	struct shunt_backend *b;
+
+	if (!(flags & SHUNT_SERVICE_QUIC))
+		return NULL;
+	b = backend_with(READY, table, quic_member(ctx, p->link, t->service, flags), t);
+	if (b)
+		t->flags |= SHUNT_TRACE_QUIC;
+	else
+		t->member = t->backend = SHUNT_UNSET;
+	return b;
+}
+
+/* What the slot is chosen by. hash: of the flow */
+static __always_inline __u64 slot_hash(const struct shunt_service *s, const struct flow *f, __u64 hash)
+{
+	if (feature(SHUNT_FEATURE_AFFINITY) && READ_ONCE(s->flags) & SHUNT_SERVICE_CLIENT)
+		return shunt_client_hash(settings.seed, hash, &f->client);
+	return hash;
+}
+
 /*
  * The owner of the flow's slot or, while that is not up or cannot be reached, the slot's current owner or its runner-up. The
  * packet may be an ICMP error about the flow. NULL: the service has no backend for this flow; one without a next hop:
- * there is no other.
+ * there is no other. *hash: of the flow; its low bits become those that chose the slot.
  */
-static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const struct packet *p, __u32 service,
-						    __u64 hash, struct choice *c, struct shunt_trace *t)
+static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const struct packet *p, const struct flow *f,
+						    __u32 service, __u64 *hash, struct choice *c, struct shunt_trace *t)
 {
 	struct shunt_service *s = bpf_map_lookup_elem(&services, &service);
 	struct shunt_backend *b;
@@ -80,7 +104,13 @@ static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const st
 		return NULL;
 	table = READ_ONCE(s->table);
 	t->service = service;
-	t->slot = (__u32)hash & shunt_table_mask(table);
+	if (feature(SHUNT_FEATURE_QUIC)) {
+		b = quic_backend(ctx, p, READ_ONCE(s->flags), table, t);
+		if (b)
+			return b;
+	}
+	*hash = slot_hash(s, f, *hash);
+	t->slot = (__u32)*hash & shunt_table_mask(table);
 	number = shunt_table_first_slot(table) + t->slot;
 	slot = bpf_map_lookup_elem(&slots, &number);
 	if (!slot)
@@ -91,7 +121,7 @@ static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const st
 	owner = shunt_slot_current(word);
 	if (unlikely(!shunt_slot_steady(word))) {
 		t->flags |= SHUNT_TRACE_TRANSITION;
-		owner = cache_owner(hash, READ_ONCE(s->flows), word, packet_in_flow(ctx, p), service);
+		owner = cache_owner(*hash, READ_ONCE(s->flows), word, packet_in_flow(ctx, p), service);
 	}
 	b = backend_with(READY, table, owner, t);
 	if (likely(b))

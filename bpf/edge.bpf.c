@@ -6,8 +6,9 @@
  * ICMP error about such a flow goes to the same backend. Echo requests to services' addresses are answered. What is no
  * service's is passed on untouched. Every drop has a reason.
  *
- * It keeps no state of flows (but for slots whose owner is just changing), looks up no routes (next hops stand in the
- * backends' entries), does not put fragments together and does not look beyond the transport header.
+ * It keeps no state of flows (but for slots whose owner is just changing), looks up no routes (next hops stand in
+ * the backends' entries), does not put fragments together and does not look beyond the transport header (but for
+ * QUIC connection IDs, where a service asks for that).
  */
 #include "vmlinux.h"
 #include "abi.h"
@@ -18,6 +19,7 @@
 #include "flow.bpf.h"
 #include "count.bpf.h"
 #include "cache.bpf.h"
+#include "quic.bpf.h"
 #include "choose.bpf.h"
 #include "forward.bpf.h"
 #include "gue.bpf.h"
@@ -73,7 +75,7 @@ static __always_inline int balance(struct xdp_md *ctx, const struct packet *p, c
 				   __u32 service, struct shunt_trace *t)
 {
 	struct choice c = {};
-	struct shunt_backend *b = choose(ctx, p, service, hash, &c, t);
+	struct shunt_backend *b = choose(ctx, p, f, service, &hash, &c, t);
 	enum shunt_reason reason = SHUNT_REASON_NONE;
 	struct icmp_error e;
 	__u32 flags, room;

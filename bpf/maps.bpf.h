@@ -64,6 +64,15 @@ struct {
 	__uint(max_entries, 65536);
 } backends SEC(".maps");
 
+/* which member issued a QUIC connection ID (quic.bpf.h) */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct shunt_quic_server);
+	__type(value, __u32);
+	__uint(max_entries, 65536);
+} quic_servers SEC(".maps");
+
 /* the flow cache */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -83,6 +83,7 @@ static void size_maps(struct bpf_object *o, const struct fixture_sizes *sizes)
 	size_map(o, "backends", sizes->backends);
 	size_map(o, "flows", sizes->services << FIXTURE_LOG2_BUCKETS);
 	size_map(o, "flow_counters", sizes->services);
+	size_map(o, "quic_servers", sizes->members);
 	size_map(o, "drops", 64);
 }
 
@@ -216,6 +217,24 @@ void service_set(struct fixture *f, uint32_t service, uint32_t first_slot, uint3
 				   .flags = SHUNT_SERVICE_USED };
 
 	map_set(f, "services", &service, &s);
+}
+
+void service_flags_set(struct fixture *f, uint32_t service, uint32_t flags)
+{
+	struct shunt_service s;
+
+	must(bpf_map_lookup_elem(map_fd(f, "services"), &service, &s) == 0);
+	s.flags = SHUNT_SERVICE_USED | flags;
+	map_set(f, "services", &service, &s);
+}
+
+void quic_server_set(struct fixture *f, uint32_t service, const char *id, uint32_t number)
+{
+	struct shunt_quic_server key = { .service = service };
+
+	must(strlen(id) <= sizeof(key.id));
+	memcpy(key.id, id, strlen(id));
+	map_set(f, "quic_servers", &key, &number);
 }
 
 void slot_set_word(struct fixture *f, uint32_t slot, uint64_t word)

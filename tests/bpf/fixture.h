@@ -83,6 +83,9 @@ void listener_delete(struct fixture *f, const char *address, uint16_t port, uint
 /* The listener, its address's mark and its bit of the filter. */
 void listen_add(struct fixture *f, const char *address, uint16_t port, uint8_t proto, uint32_t service);
 void service_set(struct fixture *f, uint32_t service, uint32_t first_slot, uint32_t log2_slots, uint32_t first_member);
+void service_flags_set(struct fixture *f, uint32_t service, uint32_t flags); /* beside SHUNT_SERVICE_USED */
+/* id: as many bytes, up to 8, as the text has; to the member with this number. */
+void quic_server_set(struct fixture *f, uint32_t service, const char *id, uint32_t number);
 void slot_set(struct fixture *f, uint32_t slot, uint16_t current, uint16_t runner_up);
 void slot_set_word(struct fixture *f, uint32_t slot, uint64_t word);
 void member_set(struct fixture *f, uint32_t member, uint32_t backend);

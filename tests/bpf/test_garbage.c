@@ -412,13 +412,15 @@ static void garbage_is_harmless_with_all_features_too(void **state)
 	static struct garbage g;
 	struct fixture *f;
 
-	s.features = SHUNT_FEATURE_ANY_PORT | SHUNT_FEATURE_THEN_EDGE | SHUNT_FEATURE_FRAGS;
+	s.features = SHUNT_FEATURE_ANY_PORT | SHUNT_FEATURE_THEN_EDGE | SHUNT_FEATURE_FRAGS | SHUNT_FEATURE_AFFINITY |
+		     SHUNT_FEATURE_QUIC;
 	world_reopen(state, &s);
 	f = *state;
 	make_templates();
 	garbage_world(f);
 	listen_add(f, VIP4, 0, IPPROTO_UDP, WORLD_UDP);
 	listen_add(f, VIP6, 0, IPPROTO_UDP, WORLD_UDP);
+	service_flags_set(f, WORLD_UDP, SHUNT_SERVICE_CLIENT | shunt_service_quic(0, 1));
 	tail_call_set(f);
 	f->program = BACKEND;
 	for (unsigned i = 0; i < n_packets / 4; i++) {

@@ -99,6 +99,16 @@ write_configs() {
 	} > /run/backend.yaml
 }
 
+# What only some services need is loaded only then.
+takes_options() {
+	{
+		cat /run/balancer.yaml
+		echo '  - { name: quic, listen: ["192.0.2.10:443/udp"], affinity: client, quic: { config: 0, server-id: 2 },'
+		echo '      health: none, backends: [{ address: "10.2.0.2:443", server-id: "0a0b" }] }'
+	} > /run/options.yaml
+	shunt -s /run/balancer.sock apply /run/options.yaml && fetches 192.0.2.10
+}
+
 answers() { shunt -s "/run/$1.sock" status > /dev/null; }
 
 # daemon NODE COMMAND...: starts it there, and says whether it answers
@@ -154,6 +164,7 @@ try_mode() {
 	wait_for 20 has_next_hops
 	check "$1: requests go through the tunnel and are answered (IPv4)" fetches 192.0.2.10
 	check "$1: requests go through the tunnel and are answered (IPv6)" fetches '[2001:db8::10]'
+	check "$1: the kernel takes the edge program with every option of a service, which forwards" takes_options
 	check "$1: echo requests are answered" pings 192.0.2.10
 	check "$1: packets are counted" forwarded
 }

@@ -3,8 +3,9 @@
  * edge.*: what one packet costs in the edge program, the one that the product loads and fills for a configuration with
  * four services of 100 backends each. Each row runs the wrapper (wrap.bpf.c) in turn with the empty program and with
  * the edge program, a million packets each time. In the service of edge.tcp4.transition every 16th slot is observed, as
- * bpf/slot.h calls it. Afterwards the product's own counters must say that every one of the
- * packets took the path that the row names.
+ * bpf/slot.h calls it. Rows of services' options are run with a program of their own, so that the others' has none of
+ * the code. Afterwards the product's own counters must say that every one of the packets took the path that the row
+ * names.
  */
 #include <errno.h>
 #include <sched.h>
@@ -40,13 +41,16 @@ static const struct row {
 	const char *client, *destination; /* the flow's number is mixed into the low bits of client */
 	uint16_t port;
 	uint8_t proto, tcp_flags;
+	bool options; /* the service has one: it is in a configuration of its own kind */
 } rows[] = {
-	{ "edge.tcp4.established", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, ACK },
-	{ "edge.tcp6.established", "web6", "2001:db8:c::", "2001:db8:113::10", 80, IPPROTO_TCP, ACK },
-	{ "edge.udp4", "dns4", "10.0.0.0", "203.0.113.10", 53, IPPROTO_UDP, 0 },
-	{ "edge.tcp4.syn", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, SYN },
-	{ "edge.tcp4.transition", "moving4", "10.0.0.0", "203.0.113.11", 80, IPPROTO_TCP, ACK },
-	{ "edge.pass", NULL, "10.0.0.0", "198.51.0.0", 80, IPPROTO_TCP, ACK }, /* and into this destination's */
+	{ "edge.tcp4.established", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, ACK, false },
+	{ "edge.tcp6.established", "web6", "2001:db8:c::", "2001:db8:113::10", 80, IPPROTO_TCP, ACK, false },
+	{ "edge.udp4", "dns4", "10.0.0.0", "203.0.113.10", 53, IPPROTO_UDP, 0, false },
+	{ "edge.tcp4.syn", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, SYN, false },
+	{ "edge.tcp4.transition", "moving4", "10.0.0.0", "203.0.113.11", 80, IPPROTO_TCP, ACK, false },
+	{ "edge.pass", NULL, "10.0.0.0", "198.51.0.0", 80, IPPROTO_TCP, ACK, false }, /* and into this destination's */
+	{ "edge.udp4.client", "client4", "10.0.0.0", "203.0.113.10", 54, IPPROTO_UDP, 0, true },
+	{ "edge.udp4.quic", "quic4", "10.0.0.0", "203.0.113.10", 443, IPPROTO_UDP, 0, true },
 };
 
 static int expected_verdict(const struct row *r)
@@ -103,6 +107,7 @@ static bool make_frame(uint8_t frame[WRAP_FRAME], const struct row *r)
 	put16(l4 + 2, r->port);
 	if (r->proto == IPPROTO_UDP) {
 		put16(l4 + 4, frame + WRAP_FRAME - l4);
+		l4[8] = 0x40; /* QUIC's short header; the connection ID's codepoint is 0 */
 	} else {
 		l4[12] = 5 << 4;
 		l4[13] = r->tcp_flags;
@@ -112,11 +117,31 @@ static bool make_frame(uint8_t frame[WRAP_FRAME], const struct row *r)
 
 /* ---- the product ---- */
 
-static struct config *make_config(void)
+static struct service *quic_service(struct config *c)
+{
+	struct service *s = world_service(c, "quic4", "203.0.113.10:443/udp", "10.1.0.1", BACKENDS);
+
+	if (s)
+		s->quic = (struct quic){ .server_id = 2 };
+	for (size_t i = 0; s && i < s->n_backends; i++)
+		s->backends[i].server_id = (struct server_id){ 2, { 0, i } };
+	return s;
+}
+
+static struct service *client_service(struct config *c)
+{
+	struct service *s = world_service(c, "client4", "203.0.113.10:54/udp", "10.1.0.1", BACKENDS);
+
+	if (s)
+		s->affinity = AFFINITY_CLIENT;
+	return s;
+}
+
+static struct config *make_config(bool options)
 {
 	_cleanup_(config_freep) struct config *c = world_config();
 
-	if (!c || !world_service(c, "web4", "203.0.113.10:80/tcp", "10.1.0.1", BACKENDS) ||
+	if (!c || (options && (!quic_service(c) || !client_service(c))) || !world_service(c, "web4", "203.0.113.10:80/tcp", "10.1.0.1", BACKENDS) ||
 	    !world_service(c, "dns4", "203.0.113.10:53/udp", "10.1.0.1", BACKENDS) ||
 	    !world_service(c, "moving4", "203.0.113.11:80/tcp", "10.1.0.1", BACKENDS) ||
 	    !world_service(c, "web6", "[2001:db8:113::10]:80/tcp", "2001:db8:1::1", BACKENDS))
@@ -136,6 +161,7 @@ struct lab {
 	struct wrap_bench *wrap;
 	int prog;
 	uint32_t ifindex; /* where packets come in */
+	bool options; /* its services have some */
 	uint8_t frame[WRAP_FRAME];
 };
 
@@ -172,7 +198,7 @@ static void move_slots(struct lab *lab)
 
 static int open_lab(struct lab *lab)
 {
-	_cleanup_(config_freep) struct config *c = make_config();
+	_cleanup_(config_freep) struct config *c = make_config(lab->options);
 	int edge, err;
 
 	if (!c)
@@ -203,6 +229,7 @@ static void set_up(struct lab *lab, const struct row *r, uint32_t flows)
 {
 	lab->wrap->bss->six = make_frame(lab->frame, r);
 	lab->wrap->bss->vary_destination = !r->service;
+	lab->wrap->bss->servers = r->port == 443 ? BACKENDS : 0;
 	memcpy(lab->wrap->bss->head, lab->frame, WRAP_HEAD);
 	lab->wrap->bss->flow = 0;
 	lab->wrap->data->flows = flows;
@@ -313,12 +340,17 @@ static int measure(struct lab *lab, const struct row *r, uint32_t flows, double 
 	return !err && r->service ? check_spread(r, flows, &before, &after) : err;
 }
 
+static bool is_of(const struct row *r, bool options)
+{
+	return r->options == options && bench_wants(r->name);
+}
+
 static int measure_rows(struct lab *lab, int load, struct samples samples[][ARRAY_SIZE(flow_counts)])
 {
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		for (size_t k = 0; bench_wants(rows[i].name) && k < ARRAY_SIZE(flow_counts) && !err; k++)
+		for (size_t k = 0; is_of(&rows[i], lab->options) && k < ARRAY_SIZE(flow_counts) && !err; k++)
 			err = measure(lab, &rows[i], flow_counts[k], &samples[i][k].gross[load * RUNS],
 				      &samples[i][k].harness[load * RUNS]);
 	return err;
@@ -342,12 +374,26 @@ static void stay_on_this_cpu(void)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-static bool something_is_wanted(void)
+static bool something_is_wanted(bool options)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (bench_wants(rows[i].name))
+		if (is_of(&rows[i], options))
 			return true;
 	return false;
+}
+
+static int load_and_measure(int load, bool options, struct samples samples[][ARRAY_SIZE(flow_counts)])
+{
+	struct lab lab = { .options = options };
+	int err;
+
+	if (!something_is_wanted(options))
+		return 0;
+	err = open_lab(&lab);
+	if (!err)
+		err = measure_rows(&lab, load, samples);
+	close_lab(&lab);
+	return err;
 }
 
 int bench_edge(void)
@@ -356,18 +402,15 @@ int bench_edge(void)
 	cpu_set_t everywhere;
 	int err;
 
-	if (!something_is_wanted())
+	if (!something_is_wanted(false) && !something_is_wanted(true))
 		return 0;
 	err = world_enter();
 	sched_getaffinity(0, sizeof(everywhere), &everywhere);
 	stay_on_this_cpu();
 	for (int load = 0; load < LOADS && !err; load++) {
-		struct lab lab = {};
-
-		err = open_lab(&lab);
+		err = load_and_measure(load, false, samples);
 		if (!err)
-			err = measure_rows(&lab, load, samples);
-		close_lab(&lab);
+			err = load_and_measure(load, true, samples);
 	}
 	sched_setaffinity(0, sizeof(everywhere), &everywhere);
 	if (!err)

@@ -34,6 +34,8 @@ static const struct expected {
 	{ "edge.tcp4.syn", { 1, 1000, 64000, 1000000 } },
 	{ "edge.tcp4.transition", { 1, 1000, 64000, 1000000 } },
 	{ "edge.pass", { 1, 1000, 64000, 1000000 } },
+	{ "edge.udp4.client", { 1, 1000, 64000, 1000000 } },
+	{ "edge.udp4.quic", { 1, 1000, 64000, 1000000 } },
 	{ "table.build", { ANY } },
 	{ "table.ranked", { ANY } },
 	{ "table.flip", { ANY } },

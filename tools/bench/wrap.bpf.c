@@ -18,6 +18,7 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 #define IP4_SOURCE 26 /* offsets in the frame */
 #define IP4_DESTINATION 30
 #define IP4_PORTS 34
+#define IP4_QUIC_SERVER 44 /* behind UDP's header, a short header's first byte, and the connection ID's */
 #define IP6_SOURCE_END 34 /* last words of the addresses */
 #define IP6_PORTS 54
 
@@ -26,6 +27,7 @@ __u32 flows = 1; /* how many there are */
 __u32 flow; /* the next one */
 __u32 target; /* WRAP_EMPTY or WRAP_TESTED */
 bool six; /* the template is IPv6 */
+__u32 servers; /* so many numbers, of two bytes, are issuers of QUIC connection IDs (IPv4); 0: there are no such IDs */
 bool vary_destination; /* the low half of the (IPv4) destination as well */
 
 struct {
@@ -80,6 +82,8 @@ static __always_inline void put_flow(void *frame, __u32 mixed)
 	}
 	*(__u32 *)(frame + IP4_SOURCE) ^= low;
 	*(__u16 *)(frame + IP4_PORTS) = port;
+	if (servers)
+		*(__u16 *)(frame + IP4_QUIC_SERVER) = bpf_htons((mixed >> 8) % servers);
 	if (vary_destination)
 		*(__u16 *)(frame + IP4_DESTINATION + 2) ^= (__u16)(mixed >> 16);
 }

@@ -38,7 +38,7 @@ _shunt_arguments() {
 	backend-add)
 		case $# in
 		0) _shunt_offer "$(_shunt_services)" ;;
-		2) _shunt_offer weight ;;
+		2 | 4) _shunt_offer weight server-id ;;
 		esac ;;
 	backend-delete | backend-drain | backend-disable | backend-enable | backend-weight)
 		case $# in
@@ -51,7 +51,7 @@ _shunt_arguments() {
 _shunt_explain() {
 	case $prev in
 	dev) _shunt_offer "$(ls /sys/class/net)" ;;
-	*) [ $# -lt 2 ] || _shunt_offer syn dev length ;;
+	*) [ $# -lt 2 ] || _shunt_offer syn dev length cid ;;
 	esac
 }
 

@@ -10,6 +10,7 @@
 #include "api/render.h"
 #include "api/steps.h"
 #include "base/clean.h"
+#include "base/hex.h"
 #include "base/log.h"
 
 /* ---- the question ---- */
@@ -40,6 +41,23 @@ static int parse_protocol(const json_t *body, struct dp_question *q, char error[
 	return -EINVAL;
 }
 
+static int parse_cid(const json_t *body, struct dp_question *q, char error[PARSE_ERROR])
+{
+	const json_t *cid = json_object_get(body, "connection_id");
+	size_t n = 0;
+
+	if (!cid)
+		return 0;
+	if (!json_is_string(cid) || hex_parse(json_string_value(cid), q->cid, sizeof(q->cid), &n))
+		snprintf(error, PARSE_ERROR, "connection_id: write 1 to %d bytes as hexadecimal digits, such as 000a0b1c2d3e4f50",
+			 DP_CID_MAX);
+	else if (q->proto != IPPROTO_UDP)
+		snprintf(error, PARSE_ERROR, "a connection ID is QUIC's; leave it out for tcp");
+	else
+		q->cid_length = n;
+	return q->cid_length ? 0 : -EINVAL;
+}
+
 static int parse_interface(const json_t *body, struct dp_question *q, char error[PARSE_ERROR])
 {
 	const char *name = json_string_value(json_object_get(body, "interface"));
@@ -58,7 +76,7 @@ static int parse_question(const json_t *body, struct dp_question *q, char error[
 	uint64_t length = 0;
 
 	if (parse_endpoint(body, "source", &q->src, error) || parse_endpoint(body, "destination", &q->dst, error) ||
-	    parse_protocol(body, q, error) || parse_interface(body, q, error) ||
+	    parse_protocol(body, q, error) || parse_cid(body, q, error) || parse_interface(body, q, error) ||
 	    parse_number(body, "length", 0, 65535, &length, error))
 		return -EINVAL;
 	q->length = length;
@@ -164,6 +182,8 @@ static void find_service(const struct api *a, const struct shunt_trace *t, struc
 		return;
 	}
 	f->steps.service = f->service.conf->name;
+	f->steps.by_client = f->service.conf->affinity == AFFINITY_CLIENT;
+	f->steps.quic = f->service.conf->quic.server_id;
 	find_listen(f);
 	find_owner(a, t, f);
 	if (t->backend == SHUNT_UNSET)
@@ -237,6 +257,7 @@ static void render_choice(const struct steps *s, json_t *o)
 		json_object_set_new(o, "backend", json_string(endpoint_format(&s->chosen.at, text)));
 		json_object_set_new(o, "state", json_string(s->chosen.state));
 	}
+	json_object_set_new(o, "by_connection_id", json_boolean(s->flags & SHUNT_TRACE_QUIC));
 	json_object_set_new(o, "failed_over", json_boolean(s->flags & SHUNT_TRACE_FAILED_OVER));
 }
 
@@ -298,7 +319,8 @@ static int ask(struct call *c, const struct dp_question *q, struct dp_answer *an
 
 int post_explain(struct call *c)
 {
-	static const char *const keys[] = { "source", "destination", "protocol", "syn", "interface", "length", NULL };
+	static const char *const keys[] = { "source", "destination", "protocol", "syn", "interface", "length", "connection_id",
+					    NULL };
 	_cleanup_(found_clear) struct found found = {};
 	_cleanup_free_ struct dp_answer *answer = calloc(1, sizeof(*answer));
 	json_t *body = call_object(c, keys);

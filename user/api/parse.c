@@ -8,8 +8,9 @@
 
 #include "base/clean.h"
 
-const char *const service_keys[] = { "name", "listen", "algorithm", "forward", "slots", "check", NULL };
-const char *const backend_keys[] = { "address", "weight", "admin", NULL };
+const char *const service_keys[] = { "name", "listen", "algorithm", "forward", "affinity", "quic", "slots",
+					  "check", NULL };
+const char *const backend_keys[] = { "address", "weight", "admin", "server_id", NULL };
 
 #define wrong(error, ...) (snprintf(error, PARSE_ERROR, __VA_ARGS__), -EINVAL)
 
@@ -160,10 +161,25 @@ static int parse_listens(const json_t *list, struct service *s, char error[PARSE
 	return 0;
 }
 
+static int parse_quic(const json_t *o, struct quic *q, char error[PARSE_ERROR])
+{
+	uint64_t config = 0, server_id = 0;
+
+	if (!o || json_is_null(o))
+		return 0;
+	if (!json_is_object(o) || !json_object_get(o, "server_id"))
+		return wrong(error, "\"quic\" is no object such as {\"config\": 0, \"server_id\": 2}");
+	if (parse_number(o, "config", 0, QUIC_CONFIG_MAX, &config, error) ||
+	    parse_number(o, "server_id", 1, SERVER_ID_MAX, &server_id, error))
+		return -EINVAL;
+	*q = (struct quic){ .config = config, .server_id = server_id };
+	return 0;
+}
+
 int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
 {
 	_cleanup_(service_clear) struct service s = service_default();
-	int algorithm = ALGORITHM_CONSISTENT, forward = FORWARD_IPIP, err;
+	int algorithm = ALGORITHM_CONSISTENT, forward = FORWARD_IPIP, affinity = AFFINITY_FLOW, err;
 	uint64_t slots = 0;
 
 	if (!json_object_get(o, "name"))
@@ -178,6 +194,10 @@ int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
 	if (!err)
 		err = parse_word(o, "forward", forward_names, ARRAY_SIZE(forward_names), &forward, error);
 	if (!err)
+		err = parse_word(o, "affinity", affinity_names, ARRAY_SIZE(affinity_names), &affinity, error);
+	if (!err)
+		err = parse_quic(json_object_get(o, "quic"), &s.quic, error);
+	if (!err)
 		err = parse_number(o, "slots", 64, 1 << 20, &slots, error);
 	if (!err && json_object_get(o, "check"))
 		err = parse_check(json_object_get(o, "check"), &s.check, error);
@@ -187,6 +207,7 @@ int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
 		return err;
 	s.algorithm = algorithm;
 	s.forward = forward;
+	s.affinity = affinity;
 	s.slots = slots;
 	*out = s;
 	s = (struct service){};
@@ -211,12 +232,16 @@ int parse_backend(const json_t *o, struct backend *b, char error[PARSE_ERROR])
 	static const char *const admins[] = {
 		[ADMIN_ENABLED] = "enable", [ADMIN_DRAINING] = "drain", [ADMIN_DISABLED] = "disable"
 	};
+	const json_t *id = json_object_get(o, "server_id");
 	uint64_t weight = b->weight;
 	int admin = b->admin;
 
 	if (parse_number(o, "weight", 0, WEIGHT_MAX, &weight, error) ||
 	    parse_word(o, "admin", admins, ARRAY_SIZE(admins), &admin, error))
 		return -EINVAL;
+	if (id && (!json_is_string(id) || server_id_parse(json_string_value(id), &b->server_id)))
+		return wrong(error, "\"server_id\" is no text of 1 to %d bytes as hexadecimal digits, such as \"0a0b\"",
+			     SERVER_ID_MAX);
 	b->weight = weight;
 	b->admin = admin;
 	return 0;

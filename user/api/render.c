@@ -122,15 +122,30 @@ static json_t *render_nexthop(const struct nexthop *n)
 
 /* ---- services and backends ---- */
 
+static json_t *render_server_id(const struct server_id *id)
+{
+	char text[SERVER_ID_TEXT];
+
+	return id->length ? json_string(server_id_format(id, text)) : json_null();
+}
+
 json_t *render_backend(const struct reconcile_service *s, const struct reconcile_backend *b)
 {
 	char at[ENDPOINT_TEXT];
 
-	return json_pack("{s:s, s:s, s:i, s:s, s:f, s:i, s:I, s:I, s:o, s:o}", "service", s->conf->name, "address",
-			 endpoint_format(&b->at, at), "weight", (int)b->weight, "state", state_names[b->state], "share",
+	return json_pack("{s:s, s:s, s:i, s:o, s:s, s:f, s:i, s:I, s:I, s:o, s:o}", "service", s->conf->name, "address",
+			 endpoint_format(&b->at, at), "weight", (int)b->weight, "server_id", render_server_id(&b->server_id), "state",
+			 state_names[b->state], "share",
 			 backend_share(s, b), "slots", (int)b->slots, "packets", (json_int_t)b->packets, "bytes",
 			 (json_int_t)b->bytes, "check", render_health(&b->health), "nexthop",
 			 render_nexthop(b->nexthop));
+}
+
+static json_t *render_quic(const struct quic *q)
+{
+	if (!q->server_id)
+		return json_null();
+	return json_pack("{s:i, s:i}", "config", (int)q->config, "server_id", (int)q->server_id);
 }
 
 static json_t *render_listens(const struct service *conf)
@@ -157,9 +172,10 @@ json_t *render_service(const struct reconcile_service *s)
 
 	for (size_t i = 0; i < s->n_backends; i++)
 		json_array_append_new(backends, render_backend(s, &s->backends[i]));
-	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:o}", "name", s->conf->name,
+	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:o}", "name", s->conf->name,
 			 "listen", render_listens(s->conf), "algorithm", algorithm_names[s->conf->algorithm], "forward",
-			 forward_names[s->conf->forward], "slots", (int)s->n_slots, "moving",
+			 forward_names[s->conf->forward], "affinity", affinity_names[s->conf->affinity], "quic",
+			 render_quic(&s->conf->quic), "slots", (int)s->n_slots, "moving",
 			 (int)s->moving, "fingerprint",
 			 json_sprintf("%016" PRIx64, s->fingerprint), "packets", (json_int_t)s->packets, "bytes",
 			 (json_int_t)s->bytes, "check", render_check(&s->conf->check), "tracking",

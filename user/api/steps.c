@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/render.h"
+#include "base/hex.h"
 
 static void step(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void step(json_t *list, const char *fmt, ...)
@@ -53,17 +54,35 @@ static void finds_service(const struct steps *s, json_t *list)
 
 /* ---- the choice ---- */
 
+static void looks_at_connection_id(const struct steps *s, json_t *list)
+{
+	char chosen[ENDPOINT_TEXT], cid[2 * DP_CID_MAX + 1];
+
+	if (!s->quic)
+		return;
+	hex_format(s->asked.cid, s->asked.cid_length, cid);
+	if (s->flags & SHUNT_TRACE_QUIC && s->chosen.known)
+		step(list, "has the QUIC connection ID %s, which %s (%s) issued, and goes there whatever its client's "
+			   "address", cid, endpoint_format(&s->chosen.at, chosen), s->chosen.state);
+	else if (s->asked.cid_length)
+		step(list, "its QUIC connection ID %s names no backend that can take it: the flow's hash decides", cid);
+	else
+		step(list, "has no QUIC connection ID that a backend issued, as the first packets of a connection (cid HEX "
+			   "gives it one): the flow's hash decides");
+}
+
 static void falls_in_slot(const struct steps *s, json_t *list)
 {
+	const char *by = s->by_client ? ", by its client's address alone" : "";
 	char owner[ENDPOINT_TEXT];
 
 	if (s->slot == SHUNT_UNSET)
 		return;
 	if (s->owner.known)
-		step(list, "falls in slot %u of %u, owned by %s (%s)", s->slot, s->n_slots,
+		step(list, "falls in slot %u of %u%s, owned by %s (%s)", s->slot, s->n_slots, by,
 		     endpoint_format(&s->owner.at, owner), s->owner.state);
 	else
-		step(list, "falls in slot %u of %u, which nobody owns", s->slot, s->n_slots);
+		step(list, "falls in slot %u of %u%s, which nobody owns", s->slot, s->n_slots, by);
 }
 
 /* After a change the slot has a new owner, and flows from before it keep the one that they had. */
@@ -156,6 +175,7 @@ json_t *steps_render(const struct steps *s)
 		finds_service(s, list);
 	else if (s->verdict == SHUNT_VERDICT_EDGE_PASSED)
 		finds_no_service(s, list);
+	looks_at_connection_id(s, list);
 	falls_in_slot(s, list);
 	is_in_transition(s, list);
 	fails_over(s, list);

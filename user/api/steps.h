@@ -21,6 +21,8 @@ struct steps {
 	const char *service; /* NULL: none */
 	char listen[LISTEN_TEXT]; /* of the service, that the packet met; "": not known (an ICMP flow) */
 	char near[2 * LISTEN_TEXT]; /* no service: listens of the same address, the first few; "": there is none */
+	bool by_client; /* its slots are chosen by the client's address alone */
+	bool quic; /* it looks at connection IDs */
 	uint32_t slot, n_slots; /* slot SHUNT_UNSET: not reached */
 	struct steps_backend owner; /* of the slot */
 	struct steps_backend chosen; /* who gets the packet */

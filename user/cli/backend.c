@@ -39,15 +39,20 @@ static const char *nexthop_text(const json_t *n, char text[CELL])
 void print_backends(const json_t *backends, bool with_service)
 {
 	char weight[CELL], share[CELL], packets[CELL], bytes[CELL], check[CELL], nexthop[CELL];
-	struct libscols_table *t = table_new("SERVICE", "ADDRESS", "STATE", ">WEIGHT", ">SHARE", ">PACKETS", ">BYTES",
-					     "CHECK", "NEXT HOP", NULL);
+	struct libscols_table *t = table_new("SERVICE", "ADDRESS", "SERVER ID", "STATE", ">WEIGHT", ">SHARE", ">PACKETS",
+					     ">BYTES", "CHECK", "NEXT HOP", NULL);
+	bool with_id = false;
 	const json_t *b;
 	size_t i;
 
+	json_array_foreach(backends, i, b)
+		with_id |= *text_of(b, "server_id") != '\0';
 	if (!with_service)
 		scols_column_set_flags(scols_table_get_column(t, 0), SCOLS_FL_HIDDEN);
+	if (!with_id)
+		scols_column_set_flags(scols_table_get_column(t, 2), SCOLS_FL_HIDDEN);
 	json_array_foreach(backends, i, b)
-		table_row(t, text_of(b, "service"), text_of(b, "address"), text_of(b, "state"),
+		table_row(t, text_of(b, "service"), text_of(b, "address"), text_of(b, "server_id"), text_of(b, "state"),
 			  count_text(number_of(b, "weight"), weight), percent_text(real_of(b, "share"), share),
 			  count_text(number_of(b, "packets"), packets), bytes_text(number_of(b, "bytes"), bytes),
 			  check_text(json_object_get(b, "check"), check),
@@ -104,21 +109,42 @@ static int parse_weight(const struct cli *cli, const char *text, int *out)
 	return DONE;
 }
 
+/* "weight N", "server-id HEX", in any order. */
+static int take_words(const struct cli *cli, int argc, char **argv, json_t *body)
+{
+	for (int i = 0; i < argc; i += 2) {
+		int weight, status = DONE;
+
+		if (i + 1 < argc && !strcmp(argv[i], "weight")) {
+			status = parse_weight(cli, argv[i + 1], &weight);
+			if (!status)
+				json_object_set_new(body, "weight", json_integer(weight));
+		} else if (i + 1 < argc && !strcmp(argv[i], "server-id")) {
+			json_object_set_new(body, "server_id", json_string(argv[i + 1]));
+		} else {
+			status = complain(cli, WRONG_USAGE,
+					  "usage: shunt backend add SERVICE ADDRESS:PORT [weight N] [server-id HEX]");
+		}
+		if (status)
+			return status;
+	}
+	return DONE;
+}
+
 static int backend_add(const struct cli *cli, int argc, char **argv)
 {
 	_cleanup_free_ char *path = client_path("services", argv[0], "backends", NULL);
 	json_t *body, *reply = NULL;
-	int status = check_address(cli, argv[1]), weight = -1;
+	int status = check_address(cli, argv[1]);
 
-	if (!status && argc > 2 && (argc != 4 || strcmp(argv[2], "weight")))
-		status = complain(cli, WRONG_USAGE, "usage: shunt backend add SERVICE ADDRESS:PORT [weight N]");
-	if (!status && argc == 4)
-		status = parse_weight(cli, argv[3], &weight);
 	if (status)
 		return status;
 	body = json_pack("{s:s}", "address", argv[1]);
-	if (weight >= 0)
-		json_object_set_new(body, "weight", json_integer(weight));
+	status = take_words(cli, argc - 2, argv + 2, body);
+	if (status) {
+		json_decref(body);
+		return status;
+	}
 	return client_report(cli, client_post_json(cli, path, body, &reply), &reply);
 }
 
@@ -181,7 +207,7 @@ static int backend_weight(const struct cli *cli, int argc, char **argv)
 static const struct verb verbs[] = {
 	{ "list", 0, 1, "[SERVICE]", "backends, their state, share, checks and next hops", backend_list, false },
 	{ "show", 0, 1, "[SERVICE]", "the same as list", backend_list, false },
-	{ "add", 2, 4, "SERVICE ADDRESS:PORT [weight N]", "give the service one more backend", backend_add, false },
+	{ "add", 2, 6, "SERVICE ADDRESS:PORT [weight N] [server-id HEX]", "give the service one more backend", backend_add, false },
 	{ "delete", 1, 2, "[SERVICE] ADDRESS:PORT", "take it away; without SERVICE from every service that has it",
 	  backend_delete, false },
 	{ "drain", 1, 2, "[SERVICE] ADDRESS:PORT", "give it no new flows; those that it has stay with it; it is still checked", backend_drain, false },

@@ -9,7 +9,7 @@
 #include "cli/output.h"
 #include "cli/question.h"
 
-/* "syn", "dev IFNAME", "length N", in any order. */
+/* "syn", "dev IFNAME", "length N", "cid HEX", in any order. */
 static int take_words(const struct cli *cli, int argc, char **argv, json_t *body)
 {
 	for (int i = 0; i < argc; i++) {
@@ -23,8 +23,11 @@ static int take_words(const struct cli *cli, int argc, char **argv, json_t *body
 			if (port_parse(argv[++i], &length))
 				return complain(cli, WRONG_USAGE, "length \"%s\" is no number from 1 to 65535", argv[i]);
 			json_object_set_new(body, "length", json_integer(length));
+		} else if (!strcmp(argv[i], "cid") && i + 1 < argc) {
+			json_object_set_new(body, "connection_id", json_string(argv[++i]));
 		} else {
-			return complain(cli, WRONG_USAGE, "\"%s\": after the addresses come syn, dev IFNAME, length N", argv[i]);
+			return complain(cli, WRONG_USAGE, "\"%s\": after the addresses come syn, dev IFNAME, length N, cid HEX",
+					argv[i]);
 		}
 	}
 	return DONE;
@@ -64,7 +67,7 @@ static int explain(const struct cli *cli, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-	{ "", 2, 7, "SRC:PORT DST:PORT/tcp|udp [syn] [dev IFNAME] [length N]",
+	{ "", 2, 9, "SRC:PORT DST:PORT/tcp|udp [syn] [dev IFNAME] [length N] [cid HEX]",
 	  "run the loaded program on that packet and say, step by step, what it decides and why", explain, false },
 };
 

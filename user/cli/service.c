@@ -80,6 +80,13 @@ static void print_flows(const json_t *f)
 	       number_of(f, "uncached"));
 }
 
+static void print_quic(const json_t *q)
+{
+	if (json_is_object(q))
+		printf("quic         connection IDs of config %d choose the backend, by server IDs of %d bytes\n",
+		       (int)number_of(q, "config"), (int)number_of(q, "server_id"));
+}
+
 static void print_service(const json_t *s)
 {
 	const json_t *listen = json_object_get(s, "listen"), *l;
@@ -91,6 +98,8 @@ static void print_service(const json_t *s)
 		printf("%-12s %s\n", i ? "" : "listen", json_string_value(l) ?: "");
 	printf("algorithm    %s\n", text_of(s, "algorithm"));
 	printf("forward      %s\n", text_of(s, "forward"));
+	printf("affinity     %s\n", text_of(s, "affinity"));
+	print_quic(json_object_get(s, "quic"));
 	print_check(json_object_get(s, "check"));
 	printf("slots        %d", (int)number_of(s, "slots"));
 	if (number_of(s, "moving"))

@@ -196,6 +196,16 @@ static void read_address(struct reader *r, const struct key *k, const struct nod
 			SHOWN(value->text));
 }
 
+static void read_server_id(struct reader *r, const struct key *k, const struct node *value, void *field)
+{
+	(void)k;
+	if (server_id_parse(value->text, field))
+		mistake(r->mistakes, value->line,
+			"\"%s\" is no server-id; write 1 to %d bytes as hexadecimal digits, two for each, in quotes, such "
+			"as \"0a0b\"",
+			SHOWN(value->text), SERVER_ID_MAX);
+}
+
 static const char *const admin_names[] = { "enabled", "draining", "disabled" }; /* in the order of enum admin */
 
 static const struct key backend_keys[] = {
@@ -204,6 +214,7 @@ static const struct key backend_keys[] = {
 	{ "weight", NODE_SCALAR, read_u32, offsetof(struct backend, weight), .max = WEIGHT_MAX, .help = "100" },
 	{ "state", NODE_SCALAR, read_word, offsetof(struct backend, admin), .words = admin_names,
 	  .n_words = ARRAY_SIZE(admin_names), .help = "enabled" },
+	{ "server-id", NODE_SCALAR, read_server_id, offsetof(struct backend, server_id), .help = "\"0a0b\"" },
 };
 static const struct schema backend_schema = SCHEMA("a backend", backend_keys);
 
@@ -237,6 +248,13 @@ static void read_backends(struct reader *r, const struct key *k, const struct no
 
 /* ---- a service ---- */
 
+static const struct key quic_keys[] = {
+	{ "config", NODE_SCALAR, read_u32, offsetof(struct quic, config), .max = QUIC_CONFIG_MAX, .help = "0" },
+	{ "server-id", NODE_SCALAR, read_u32, offsetof(struct quic, server_id), .required = true, .min = 1,
+	  .max = SERVER_ID_MAX, .help = "2" },
+};
+static const struct schema quic_schema = SCHEMA("quic", quic_keys);
+
 static const struct key service_keys[] = {
 	{ "name", NODE_SCALAR, read_text, offsetof(struct service, name), .required = true, .min = 1,
 	  .max = SERVICE_NAME_MAX, .help = "web" },
@@ -245,6 +263,10 @@ static const struct key service_keys[] = {
 	  .n_words = ARRAY_SIZE(algorithm_names), .help = "consistent" },
 	{ "forward", NODE_SCALAR, read_word, offsetof(struct service, forward), .words = forward_names,
 	  .n_words = ARRAY_SIZE(forward_names), .help = "ipip" },
+	{ "affinity", NODE_SCALAR, read_word, offsetof(struct service, affinity), .words = affinity_names,
+	  .n_words = ARRAY_SIZE(affinity_names), .help = "flow" },
+	{ "quic", NODE_MAP, read_map, offsetof(struct service, quic), .schema = &quic_schema,
+	  .help = "{ config: 0, server-id: 2 }" },
 	{ "slots", NODE_SCALAR, read_u32, offsetof(struct service, slots), .min = 64, .max = 1 << 20, .help = "4096" },
 	{ "transition", NODE_SCALAR, read_duration, offsetof(struct service, tracking.transition_ms),
 	  .max = TRANSITION_MAX_MS, .help = "5m" },

@@ -85,6 +85,13 @@ int dp_listener_delete(struct datapath *dp, const struct listen *l);
 /* Calls fn for each listener in the kernel (not for address marks); a non-zero return ends the walk and is returned. */
 int dp_listener_each(struct datapath *dp, int (*fn)(void *arg, const struct listen *l, uint32_t service), void *arg);
 
+/* quic_servers: who issued a connection ID. Setting replaces; deleting is fine if it is not there. */
+int dp_quic_set(struct datapath *dp, const struct shunt_quic_server *key, uint32_t number);
+int dp_quic_delete(struct datapath *dp, const struct shunt_quic_server *key);
+/* Calls fn for each; it changes nothing there. A non-zero return ends the walk and is returned. */
+int dp_quic_each(struct datapath *dp, int (*fn)(void *arg, const struct shunt_quic_server *key, uint32_t number),
+		 void *arg);
+
 int dp_service_info_set(struct datapath *dp, uint32_t service, const struct shunt_service_info *info);
 int dp_service_info_get(struct datapath *dp, uint32_t service, struct shunt_service_info *out);
 
@@ -114,12 +121,15 @@ int dp_drops(struct datapath *dp, struct dp_drop **out, size_t *n); /* free(*out
 
 /* ---- explain ---- */
 
+#define DP_CID_MAX 20
 struct dp_question {
 	struct endpoint src, dst; /* one family */
 	uint8_t proto;
 	bool syn; /* TCP: a first packet, else an established one */
 	uint32_t ifindex; /* where it arrives; 0: the first edge interface */
 	uint16_t length; /* of the IP packet, bytes; 0: the shortest */
+	uint8_t cid[DP_CID_MAX]; /* UDP: destination connection ID of a QUIC packet with a short header */
+	uint8_t cid_length; /* 0: no QUIC packet */
 };
 struct dp_answer {
 	struct shunt_trace trace;

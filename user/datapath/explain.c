@@ -18,6 +18,7 @@
 #define ROOM 256 /* for the headers that the program adds */
 #define ALIGN 2 /* so that the headers behind trace and Ethernet are aligned */
 #define IP_MAX 65535
+#define QUIC_BEHIND_ID 20 /* a QUIC packet has so many bytes at least behind its connection ID */
 
 /* ---- the packet ---- */
 
@@ -65,10 +66,19 @@ static void build_tcp(const struct dp_question *q, void *l4, size_t len)
 	tcp->check = l4_checksum(q, l4, len);
 }
 
+static void build_quic(const struct dp_question *q, uint8_t *quic)
+{
+	if (!q->cid_length)
+		return;
+	quic[0] = 0x40; /* a short header */
+	memcpy(quic + 1, q->cid, q->cid_length);
+}
+
 static void build_udp(const struct dp_question *q, void *l4, size_t len)
 {
 	struct udphdr *udp = l4;
 
+	build_quic(q, l4 + sizeof(*udp));
 	udp->source = htons(q->src.port);
 	udp->dest = htons(q->dst.port);
 	udp->len = htons(len);
@@ -111,7 +121,9 @@ static size_t ip_header_length(const struct dp_question *q)
 
 static size_t shortest(const struct dp_question *q)
 {
-	return ip_header_length(q) + (q->proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr));
+	size_t quic = q->cid_length ? 1 + q->cid_length + QUIC_BEHIND_ID : 0;
+
+	return ip_header_length(q) + (q->proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr) + quic);
 }
 
 /* Builds the frame in zeroed memory; returns its length. */

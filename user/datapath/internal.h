@@ -29,6 +29,7 @@ static inline bool is_shortage(int err)
 	X(ALTERNATES, alternates) \
 	X(MEMBERS, members) \
 	X(BACKENDS, backends) \
+	X(QUIC_SERVERS, quic_servers) \
 	X(FLOWS, flows) \
 	X(FLOW_COUNTERS, flow_counters) \
 	X(MEMBER_COUNTERS, member_counters) \

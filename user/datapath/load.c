@@ -65,6 +65,8 @@ static uint32_t map_limit(enum dp_map map, const struct limits *l)
 		return l->members;
 	case MAP_BACKENDS:
 		return l->backends;
+	case MAP_QUIC_SERVERS:
+		return 2 * l->members; /* in a change those of before and after stand side by side */
 	case MAP_SLOTS:
 	case MAP_ALTERNATES:
 		return l->slots;

@@ -79,12 +79,21 @@ static void settings_allow(struct shunt_settings *s, const struct config *c)
 		settings_prefix(&s->allow[s->n_allow++], &c->backend.allow[i]);
 }
 
-static bool uses_gue(const struct config *c)
+/* What services need: those that come, and those that are in the maps until they do. */
+static uint32_t services_features(const struct datapath *dp, const struct config *c)
 {
-	for (size_t i = 0; i < c->n_services; i++)
-		if (c->services[i].forward == FORWARD_GUE)
-			return true;
-	return false;
+	const struct shunt_service *services = dp->mapped[MAP_SERVICES];
+	uint32_t flags = 0, features = 0;
+
+	for (size_t i = 0; i < c->n_services; i++) {
+		flags |= c->services[i].affinity == AFFINITY_CLIENT ? SHUNT_SERVICE_CLIENT : 0;
+		flags |= c->services[i].quic.server_id ? SHUNT_SERVICE_QUIC : 0;
+		features |= c->services[i].forward == FORWARD_GUE ? SHUNT_FEATURE_GUE : 0;
+	}
+	for (uint32_t i = 0; i < dp->limits.services; i++)
+		flags |= services[i].flags;
+	return features | (flags & SHUNT_SERVICE_CLIENT ? SHUNT_FEATURE_AFFINITY : 0) |
+	       (flags & SHUNT_SERVICE_QUIC ? SHUNT_FEATURE_QUIC : 0);
 }
 
 static void settings_fill(struct shunt_settings *s, const struct datapath *dp, const struct config *c, bool any_port)
@@ -100,8 +109,7 @@ static void settings_fill(struct shunt_settings *s, const struct datapath *dp, c
 	settings_allow(s, c);
 	if (any_port)
 		s->features |= SHUNT_FEATURE_ANY_PORT;
-	if (uses_gue(c))
-		s->features |= SHUNT_FEATURE_GUE;
+	s->features |= services_features(dp, c);
 	if (c->backend.second_chance && dp->has.second_chance)
 		s->features |= SHUNT_FEATURE_SECOND_CHANCE;
 	if (dp->has.coarse_clock)

@@ -199,23 +199,40 @@ static const char *check_text(const struct check *c, char text[VALUE_MAX])
 	return text;
 }
 
+static const char *server_id_text(const struct server_id *id, char text[SERVER_ID_TEXT])
+{
+	return id->length ? server_id_format(id, text) : "none";
+}
+
+static const char *quic_text(const struct quic *q, char text[VALUE_MAX])
+{
+	if (!q->server_id)
+		return "none";
+	snprintf(text, VALUE_MAX, "config %u, server-id of %u byte%s", q->config, q->server_id,
+		 q->server_id == 1 ? "" : "s");
+	return text;
+}
+
 static void diff_backend(struct walk *w, const char *service, const struct backend *from, const struct backend *to)
 {
-	char at[ENDPOINT_TEXT], key[SUBJECT_MAX];
+	char at[ENDPOINT_TEXT], key[SUBJECT_MAX], a[SERVER_ID_TEXT], b[SERVER_ID_TEXT];
 
 	endpoint_format(&from->at, at);
 	subject(w, "service %s: backend %s", service, at);
 	text_field(w, admin_text(from->admin), admin_text(to->admin));
 	snprintf(key, sizeof(key), "service %s: backend %s: weight", service, at);
 	number_field(w, key, from->weight, to->weight);
+	subject(w, "service %s: backend %s: server-id", service, at);
+	text_field(w, server_id_text(&from->server_id, a), server_id_text(&to->server_id, b));
 }
 
 static void backend_came(struct walk *w, const char *service, const struct backend *b)
 {
-	char at[ENDPOINT_TEXT], text[48];
+	char at[ENDPOINT_TEXT], text[80], id[SERVER_ID_TEXT];
 
 	subject(w, "service %s: backend %s", service, endpoint_format(&b->at, at));
-	snprintf(text, sizeof(text), "weight %u%s%s", b->weight, b->admin == ADMIN_ENABLED ? "" : ", ",
+	snprintf(text, sizeof(text), "weight %u%s%s%s%s", b->weight, b->server_id.length ? ", server-id " : "",
+		 server_id_format(&b->server_id, id), b->admin == ADMIN_ENABLED ? "" : ", ",
 		 b->admin == ADMIN_ENABLED ? "" : admin_text(b->admin));
 	say(w, DIFF_ADDED, NULL, text);
 }
@@ -295,6 +312,10 @@ static void diff_service(struct walk *w, const struct service *from, const struc
 	text_field(w, algorithm_names[from->algorithm], algorithm_names[to->algorithm]);
 	subject(w, "service %s: forward", from->name);
 	text_field(w, forward_names[from->forward], forward_names[to->forward]);
+	subject(w, "service %s: affinity", from->name);
+	text_field(w, affinity_names[from->affinity], affinity_names[to->affinity]);
+	subject(w, "service %s: quic", from->name);
+	text_field(w, quic_text(&from->quic, a), quic_text(&to->quic, b));
 	subject(w, "service %s: health", from->name);
 	if (!check_equal(&from->check, &to->check))
 		say(w, DIFF_CHANGED, check_text(&from->check, a), check_text(&to->check, b));

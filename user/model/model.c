@@ -10,6 +10,7 @@
 #include "model/copy.h"
 
 const char *const algorithm_names[4] = { "consistent", "round-robin", "random", "least-connections" };
+const char *const affinity_names[2] = { "flow", "client" };
 const char *const forward_names[5] = { "ipip", "gue", "l2", "nat", "local" };
 const char *const state_names[N_STATES] = { "unknown", "healthy", "unhealthy", "ejected", "draining", "disabled" };
 

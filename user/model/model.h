@@ -17,8 +17,10 @@
 #include "base/addr.h"
 
 enum algorithm { ALGORITHM_CONSISTENT, ALGORITHM_ROUND_ROBIN, ALGORITHM_RANDOM, ALGORITHM_LEAST_CONNECTIONS };
+enum affinity { AFFINITY_FLOW, AFFINITY_CLIENT }; /* what stays together: a flow, or all flows of a client's address */
 enum forward { FORWARD_IPIP, FORWARD_GUE, FORWARD_L2, FORWARD_NAT, FORWARD_LOCAL };
 extern const char *const algorithm_names[4]; /* "consistent", "round-robin", "random", "least-connections" */
+extern const char *const affinity_names[2]; /* "flow", "client" */
 extern const char *const forward_names[5]; /* "ipip", "gue", "l2", "nat", "local" */
 
 /* What the operator says of a backend. */
@@ -55,10 +57,29 @@ struct check {
 bool check_equal(const struct check *a, const struct check *b);
 struct check check_default(enum check_kind kind); /* what is not said in a file or a command; without texts */
 
+/* What a server puts into the QUIC connection IDs that it issues, to be known by it (bpf/quic.bpf.h). */
+#define SERVER_ID_MAX 8
+struct server_id {
+	uint8_t length; /* 0: none */
+	uint8_t b[SERVER_ID_MAX]; /* zeroes behind its end */
+};
+#define SERVER_ID_TEXT (2 * SERVER_ID_MAX + 1)
+int server_id_parse(const char *text, struct server_id *out); /* "0a0b"; 0 or -EINVAL */
+char *server_id_format(const struct server_id *id, char text[SERVER_ID_TEXT]); /* returns text; "" for none */
+int server_id_compare(const struct server_id *a, const struct server_id *b);
+
+/* How connection IDs are read. */
+struct quic {
+	uint32_t config; /* codepoint of config rotation */
+	uint32_t server_id; /* bytes of each backend's; 0: connection IDs are not looked at */
+};
+#define QUIC_CONFIG_MAX 6 /* 7: says that an ID cannot be routed */
+
 struct backend {
 	struct endpoint at;
 	uint32_t weight;
 	enum admin admin;
+	struct server_id server_id;
 };
 
 /* How flows are kept while slots change their owners (bpf/slot.h). */
@@ -84,6 +105,8 @@ struct service {
 	size_t n_listens;
 	enum algorithm algorithm;
 	enum forward forward;
+	enum affinity affinity;
+	struct quic quic;
 	struct check check;
 	uint32_t slots; /* size of the table, a power of two; 0: sized to the backends */
 	struct tracking tracking;

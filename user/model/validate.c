@@ -253,22 +253,97 @@ static int by_endpoint(const void *a, const void *b)
 	return order ? order : (left > right) - (left < right);
 }
 
-static void validate_unique(const struct service *s, struct faults *f)
+/* To be freed; NULL, and said: out of memory. */
+static const struct backend **sorted_backends(const struct service *s, int (*compare)(const void *, const void *),
+					      struct faults *f)
 {
-	_cleanup_free_ const struct backend **sorted = calloc(s->n_backends + 1, sizeof(*sorted));
-	char text[ENDPOINT_TEXT];
+	const struct backend **sorted = calloc(s->n_backends + 1, sizeof(*sorted));
 
 	if (!sorted) {
 		fault(f, s, NULL, "out of memory while checking %zu backends; free some", s->n_backends);
-		return;
+		return NULL;
 	}
 	for (size_t i = 0; i < s->n_backends; i++)
 		sorted[i] = &s->backends[i];
-	qsort(sorted, s->n_backends, sizeof(*sorted), by_endpoint);
-	for (size_t i = 1; i < s->n_backends; i++)
+	qsort(sorted, s->n_backends, sizeof(*sorted), compare);
+	return sorted;
+}
+
+static void validate_unique(const struct service *s, struct faults *f)
+{
+	_cleanup_free_ const struct backend **sorted = sorted_backends(s, by_endpoint, f);
+	char text[ENDPOINT_TEXT];
+
+	for (size_t i = 1; sorted && i < s->n_backends; i++)
 		if (!endpoint_compare(&sorted[i - 1]->at, &sorted[i]->at))
 			fault(f, s, sorted[i], "backend %s is in this service twice; delete one of the two",
 			      endpoint_format(&sorted[i]->at, text));
+}
+
+/* ---- QUIC ---- */
+
+static bool is_udp_alone(const struct service *s)
+{
+	for (size_t i = 0; i < s->n_listens; i++)
+		if (s->listens[i].proto != IPPROTO_UDP)
+			return false;
+	return true;
+}
+
+static void validate_server_id(const struct service *s, const struct backend *b, struct faults *f)
+{
+	char text[ENDPOINT_TEXT];
+	uint32_t n = s->quic.server_id;
+
+	endpoint_format(&b->at, text);
+	if (b->server_id.length == n)
+		return;
+	if (!n)
+		fault(f, s, b, "backend %s has a server-id, but the service does not look at connection IDs; give the "
+		      "service quic: { config: 0, server-id: %u }, or take the server-id away", text, b->server_id.length);
+	else if (!b->server_id.length)
+		fault(f, s, b, "backend %s has no server-id, but the service has quic; write server-id: and the %u bytes "
+		      "that this server puts into its connection IDs, as %u hexadecimal digits in quotes", text, n,
+		      2 * n);
+	else
+		fault(f, s, b, "the server-id of backend %s has %u bytes, but the service's quic says %u; write %u "
+		      "hexadecimal digits", text, b->server_id.length, n, 2 * n);
+}
+
+static int by_server_id(const void *a, const void *b)
+{
+	const struct backend *left = *(const struct backend *const *)a, *right = *(const struct backend *const *)b;
+	int order = server_id_compare(&left->server_id, &right->server_id);
+
+	return order ? order : (left > right) - (left < right);
+}
+
+static void validate_server_ids(const struct service *s, struct faults *f)
+{
+	_cleanup_free_ const struct backend **sorted = sorted_backends(s, by_server_id, f);
+	char id[SERVER_ID_TEXT], text[ENDPOINT_TEXT];
+
+	for (size_t i = 1; sorted && i < s->n_backends; i++)
+		if (sorted[i]->server_id.length &&
+		    !server_id_compare(&sorted[i - 1]->server_id, &sorted[i]->server_id))
+			fault(f, s, sorted[i], "backend %s has the server-id \"%s\", and so has another backend of the "
+			      "service; give each server its own", endpoint_format(&sorted[i]->at, text),
+			      server_id_format(&sorted[i]->server_id, id));
+}
+
+static void validate_quic(const struct service *s, struct faults *f)
+{
+	const struct quic *q = &s->quic;
+
+	if (q->config > QUIC_CONFIG_MAX || q->server_id > SERVER_ID_MAX)
+		fault(f, s, NULL, "quic: { config: %u, server-id: %u } is out of range; config is a codepoint from 0 to "
+		      "%d, and server-id a length of 1 to %d bytes", q->config, q->server_id, QUIC_CONFIG_MAX, SERVER_ID_MAX);
+	else if (q->server_id && !is_udp_alone(s))
+		fault(f, s, NULL, "quic is for services that listen on UDP alone; put the TCP listens into a service of "
+		      "their own");
+	for (size_t i = 0; i < s->n_backends; i++)
+		validate_server_id(s, &s->backends[i], f);
+	validate_server_ids(s, f);
 }
 
 static void validate_service(const struct service *s, const struct limits *l, struct ports *ports, struct faults *f)
@@ -285,6 +360,7 @@ static void validate_service(const struct service *s, const struct limits *l, st
 	for (size_t i = 0; i < s->n_backends; i++)
 		validate_backend(s, &s->backends[i], ports, f);
 	validate_unique(s, f);
+	validate_quic(s, f);
 }
 
 /* ---- services together ---- */

@@ -185,5 +185,6 @@ int adopt(struct reconcile *r)
 				     "`shuntd --unload` removes what is loaded", id, strerror(-err));
 	}
 	qsort(r->services, r->n_services, sizeof(*r->services), live_compare);
-	return listens_read(r);
+	err = quic_adopt(r);
+	return err ? err : listens_read(r);
 }

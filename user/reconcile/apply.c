@@ -83,6 +83,7 @@ void reconcile_free(struct reconcile *r)
 	free(r->by_id);
 	free(r->node_by_id);
 	free(r->listens);
+	free(r->quic);
 	config_free(r->config);
 	free(r);
 }
@@ -338,12 +339,14 @@ static void forget_removed(struct reconcile *r, struct reconcile_change *ch)
 static int carry_out(struct reconcile *r, struct reconcile_change *ch)
 {
 	double begin = now_seconds();
-	int err = commit_services(r, ch);
+	int err = commit_services(r, ch), quic;
 
 	if (!err)
 		err = commit_listens(r, ch);
 	if (!err)
 		remove_unwanted(r, ch);
+	quic = quic_follow(r);
+	err = err ? err : quic;
 	leftovers_reclaim(r, &ch->left);
 	forget_removed(r, ch);
 	ch->seconds += now_seconds() - begin;

@@ -87,13 +87,16 @@ int reconcile_flows_each(const struct reconcile *r, const char *service, reconci
 /* ---- one flow ---- */
 
 /* As the programs compute it: with the port that the packet goes to, whatever the service listens on. */
-static uint64_t hash_of(const struct reconcile *r, const struct endpoint *client, const struct listen *to)
+static uint64_t hash_of(const struct reconcile *r, const struct live *l, const struct endpoint *client,
+			const struct listen *to)
 {
 	struct shunt_addr from = dp_addr(&client->addr), service = dp_addr(&to->addr);
 	uint32_t key = shunt_listener_key(htons(to->port), to->proto);
+	uint64_t seed = r->config->edge.seed;
+	uint64_t hash = shunt_flow_hash(seed, shunt_listener_hash(shunt_addr_hash(&service), key), &from,
+					htons(client->port));
 
-	return shunt_flow_hash(r->config->edge.seed, shunt_listener_hash(shunt_addr_hash(&service), key), &from,
-			       htons(client->port));
+	return l->conf->affinity == AFFINITY_CLIENT ? shunt_client_hash(seed, hash, &from) : hash;
 }
 
 static const struct applied_listen *find_listen(const struct reconcile *r, struct listen to)
@@ -147,7 +150,7 @@ int reconcile_flow_of(const struct reconcile *r, const struct endpoint *client, 
 
 	if (!l)
 		return -ENOENT;
-	hash = hash_of(r, client, to);
+	hash = hash_of(r, l, client, to);
 	slot = hash & (l->n_slots - 1);
 	word = slot_word(l, r, slot);
 	*out = (struct reconcile_flow_place){ .service = l->name, .slot = live_table_slot(l, slot),

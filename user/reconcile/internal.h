@@ -40,10 +40,12 @@ struct place {
 	uint32_t weight;
 	uint32_t ranks; /* the last weight that was not 0: by it others still look for its flows here */
 	enum admin admin;
+	struct server_id server_id;
 	bool leaving; /* by the plan that is carried out: its flows end */
 	bool retiring; /* in no configuration any more: it keeps the flows that it has, as if it were drained */
 	bool let_go; /* its drain is over: it keeps no flow */
 	uint64_t drained_ms; /* CLOCK_MONOTONIC at which its drain began */
+	uint64_t quic_packets, quic_ms; /* of quic_busy: packets at the last look, and when there were more */
 	bool waits; /* came while others were proven: as long as one of them is, it gets no flow before a verdict */
 	struct shunt_counter carried; /* counted at places that the region had before */
 };
@@ -81,6 +83,13 @@ struct live {
 	uint32_t *owned; /* [n_places] slots */
 };
 
+/* An entry of `quic_servers`. */
+struct quic_entry {
+	struct shunt_quic_server key;
+	uint32_t place;
+	bool retiring; /* its place is */
+};
+
 struct applied_listen {
 	struct listen listen;
 	uint32_t service;
@@ -99,6 +108,8 @@ struct reconcile {
 	void *nodes; /* tsearch tree by endpoint and forwarding; twins are chained */
 	struct applied_listen *listens; /* sorted */
 	size_t n_listens;
+	struct quic_entry *quic; /* what is in the map, sorted by key */
+	size_t n_quic;
 	struct space service_ids, backend_ids, members;
 	struct space slot_units, flow_units; /* of SLOT_UNIT slots, and of FLOW_UNIT buckets */
 	struct live *dirty, **dirty_tail;
@@ -146,7 +157,7 @@ unsigned live_follow(struct live *l, unsigned most);
  */
 void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, uint32_t n_slots);
 uint32_t live_table_slot(const struct live *l, uint32_t slot); /* the table's, of one of the region */
-void live_write_service(const struct live *l, struct reconcile *r); /* where its regions are */
+void live_write_service(const struct live *l, struct reconcile *r, const struct service *want); /* where its regions are */
 void live_shut(struct live *l, struct reconcile *r, uint32_t place, bool shut);
 void live_digest(struct live *l);
 struct live *live_find(const struct reconcile *r, const char *name);
@@ -177,6 +188,14 @@ void hops_free(struct hops *h); /* NULL is fine; the kernel keeps what it has */
 int adopt(struct reconcile *r);
 int listens_read(struct reconcile *r); /* r->listens becomes what the kernel has. -ENOMEM: it stays */
 int listens_compare(const void *a, const void *b); /* of two struct applied_listen */
+
+/* ---- quic.c ---- */
+
+uint32_t quic_flags(const struct service *s); /* what it adds to shunt_service.flags */
+/* Makes the map equal to the places that there are. After places came, before the grace period of those that went. */
+int quic_follow(struct reconcile *r);
+bool quic_busy(struct live *l, struct reconcile *r, uint32_t place); /* asked each second: is it still sent packets by its ID? */
+int quic_adopt(struct reconcile *r); /* what is in the map; places learn the IDs that they have there */
 
 /* ---- plan.c: one service, from what it is to what it shall be ---- */
 

@@ -300,7 +300,7 @@ static void end_retirement(struct live *l, struct reconcile *r, struct look *k)
 			if ((uint16_t)(slots[i] >> shift) < l->n_places)
 				k->used[(uint16_t)(slots[i] >> shift)] = true;
 	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].retiring && !k->used[i])
+		if (l->places[i].retiring && !k->used[i] && !quic_busy(l, r, i))
 			l->places[i].leaving = some = true;
 	if (!some)
 		return;
@@ -350,7 +350,7 @@ static void shrink(struct live *l, struct reconcile *r, struct leftovers *left)
 	left->items[left->n++] = (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot + n,
 						    .n_slots = l->n_slots - n };
 	l->n_slots = n;
-	live_write_service(l, r);
+	live_write_service(l, r, l->conf);
 }
 
 static void shrink_regions(struct reconcile *r)

@@ -162,12 +162,17 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, 
 	l->digest_valid = false;
 }
 
-void live_write_service(const struct live *l, struct reconcile *r)
+static uint32_t service_flags(const struct service *s)
+{
+	return SHUNT_SERVICE_USED | (s->affinity == AFFINITY_CLIENT ? SHUNT_SERVICE_CLIENT : 0) | quic_flags(s);
+}
+
+void live_write_service(const struct live *l, struct reconcile *r, const struct service *want)
 {
 	struct shunt_service *s = &dp_services(r->dp)[l->id];
 
 	dp_store(&s->table, shunt_table(l->first_slot, __builtin_ctz(l->n_slots), l->first_member));
-	__atomic_store_n(&s->flags, SHUNT_SERVICE_USED, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->flags, service_flags(want), __ATOMIC_RELEASE);
 }
 
 /* No flow goes to the member any more, not even one that is noted for it; or it may again. */

@@ -365,6 +365,7 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 	at->weight = b->weight;
 	if (b->weight)
 		at->ranks = b->weight;
+	at->server_id = b->server_id;
 	if (b->admin != at->admin || !at->drained_ms)
 		at->drained_ms = live_now_ms();
 	at->let_go = false;
@@ -455,7 +456,7 @@ static int commit_members(struct reconcile *r, struct plan *p, struct leftovers 
 	l->first_member = p->first_member;
 	l->n_places = p->n_places;
 	if (!p->fresh)
-		live_write_service(l, r);
+		live_write_service(l, r, p->want);
 	return err;
 }
 
@@ -480,7 +481,7 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 	l->first_slot = p->first_slot;
 	l->n_slots = p->n_slots;
 	alternates_go_on(l, r);
-	live_write_service(l, r);
+	live_write_service(l, r, p->want);
 }
 
 int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
@@ -582,5 +583,6 @@ void plan_give_up(struct reconcile *r, struct live *l)
 	if (!left.items)
 		return;
 	give_up_places(r, l, &left);
+	quic_follow(r);
 	leftovers_reclaim(r, &left);
 }

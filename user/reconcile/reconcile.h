@@ -42,6 +42,7 @@ const struct config *reconcile_config(const struct reconcile *r); /* what is app
 struct reconcile_backend {
 	struct endpoint at;
 	uint32_t weight;
+	struct server_id server_id;
 	enum state state; /* admin state over health */
 	struct health_info health; /* state unknown and no checks where there is no check */
 	const struct nexthop *nexthop;

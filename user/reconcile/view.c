@@ -25,6 +25,7 @@ static void view_backend(const struct live *l, uint32_t place, const struct shun
 	*out = (struct reconcile_backend){
 		.at = p->at,
 		.weight = p->weight,
+		.server_id = p->server_id,
 		.state = state_of(p),
 		.nexthop = nexthop_get(p->node->want),
 		.slots = l->owned ? l->owned[place] : 0,
@@ -177,6 +178,10 @@ static int preview_service(const struct live *l, const struct service *want, rec
 	uint32_t moved, of = 0;
 	int err;
 
+	if (l && l->conf && l->conf->affinity != want->affinity) { /* every flow gets another slot */
+		fn(arg, want->name, false, want->n_backends > 1 ? l->n_slots : 0, l->n_slots);
+		return 0;
+	}
 	if (l && l->conf && same_owners(l->conf, want)) {
 		fn(arg, want->name, false, 0, l->table->n_slots);
 		return 0;
