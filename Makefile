@@ -33,6 +33,7 @@ BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
 TEST_BPF := $(patsubst tests/bpf/%.bpf.c,%,$(wildcard tests/bpf/*.bpf.c))
 BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tools/bench/*.c))
 BENCH_BPF := $(patsubst tools/bench/%.bpf.c,%,$(wildcard tools/bench/*.bpf.c))
+TRAFFIC_SRC := $(wildcard tools/traffic/*.c user/base/*.c)
 SIM_SRC := $(wildcard tools/sim/*.c user/model/*.c user/base/*.c)
 SKELETONS := $(PROGRAMS:%=$(BUILD)/%.skel.h)
 
@@ -129,7 +130,7 @@ $(BUILD)/bpftest/%: $(BUILD)/bpftest/%.o $(BPF_TEST_LIB) $(BUILD)/libshunt.a
 	$(call say,TEST,$@)
 	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON)
 
-tests: all $(UNIT:%=$(BUILD)/unit/%) $(BPF_TESTS:%=$(BUILD)/bpftest/%) $(BUILD)/shunt-sim
+tests: all $(UNIT:%=$(BUILD)/unit/%) $(BPF_TESTS:%=$(BUILD)/bpftest/%) $(BUILD)/shunt-sim $(BUILD)/shunt-traffic
 
 # ---- bench ----
 $(BUILD)/bench/%.o: tools/bench/%.c | $(SKELETONS) $(BENCH_BPF:%=$(BUILD)/%.bench.skel.h)
@@ -155,6 +156,16 @@ $(BUILD)/shunt-sim: $(SIM_SRC:%.c=$(BUILD)/sim/%.o)
 
 sim: $(BUILD)/shunt-sim
 	$<
+
+# ---- connections that live for long, for the lab of several balancers ----
+$(BUILD)/traffic/%.o: %.c
+	$(call say,CC,$<)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/shunt-traffic: $(TRAFFIC_SRC:%.c=$(BUILD)/traffic/%.o)
+	$(call say,LINK,$@)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -levent -ljansson
 
 # ---- what people call; each installs what it needs first, then builds with what is there ----
 deps:

@@ -217,10 +217,12 @@ static inline struct shunt_hops shunt_hops(__u64 slot, const struct shunt_altern
 	shunt_hops_add(&h, shunt_slot_current(slot), chosen);
 	shunt_hops_add(&h, shunt_slot_anchor(slot), chosen);
 	shunt_hops_add(&h, shunt_slot_previous(slot), chosen);
-	for (int i = 0; i < SHUNT_ALTERNATES; i++)
+	for (int i = 0; i < SHUNT_ALTERNATES / 2; i++)
 		shunt_hops_add(&h, others->owners >> 16 * i, chosen);
 	for (int i = 0; i < SHUNT_ALTERNATES; i++)
 		shunt_hops_add(&h, others->ranked >> 16 * i, chosen);
+	for (int i = SHUNT_ALTERNATES / 2; i < SHUNT_ALTERNATES; i++)
+		shunt_hops_add(&h, others->owners >> 16 * i, chosen);
 	shunt_hops_add(&h, shunt_slot_runner_up(slot), chosen);
 	return h;
 }

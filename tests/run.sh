@@ -5,6 +5,8 @@
 # tests. All speak TAP. A program that crashes, hangs or ends before its plan does counts as failed. The last line is
 # "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
 #
+# A line "# result: ..." of a test is shown.
+#
 # run.sh [PATTERN]   only those whose name contains PATTERN
 # SOAK=1             longer versions
 
@@ -80,7 +82,7 @@ report() {
 	local word=ok
 	[ "$4" = 0 ] || word=FAIL
 	printf '  %-5s %-28s %3d passed, %d failed, %d skipped  %d.%d s\n' $word "$1" "$3" "$4" "$5" $(($6 / 10)) $(($6 % 10))
-	[ "$4" != 0 ] || return 0
+	[ "$4" != 0 ] || { sed -n 's/^# result: /        /p' "$out"; return 0; }
 	case $2 in
 	124 | 137) echo "        $1 did not end within $limit s" ;;
 	0 | 1) ;;

@@ -10,6 +10,7 @@
 #   lab_node NODE                    a host            lab_in NODE CMD...       run a command on it
 #   lab_bridge BRIDGE                a switch          lab_spawn NODE LOG CMD...  start one that stays; pid in $LAB_PID
 #   lab_link NODE DEV BRIDGE MTU ADDRESS...            a cable between them
+#   lab_wire NODE DEV MTU ADDRESS PEER PEER_DEV PEER_ADDRESS      a cable between two hosts, without a switch
 #   lab_standard BACKENDS MTU        client, balancer and backends on one switch (below)
 #   lab_web NODE                     a web server on it (nginx)
 #   lab_daemon NODE CONFIG [BINARY]  shuntd on it; returns when it answers
@@ -133,12 +134,13 @@ lab_bridge() {
 
 # A program that lets everything pass. On a switch's port it turns on NAPI there, which XDP_TX and bpf_redirect into the
 # host's end of the cable need (GRO alone does not do: the kernel then forgets to wake the port after XDP_TX).
+# lab_pass DEV [NODE]
 lab_pass() {
 	[ -e "$LAB_DIR/pass.o" ] ||
 		clang -O2 -target bpf -c -x c -o "$LAB_DIR/pass.o" - <<-END
 			__attribute__((section("xdp"), used)) int pass(void *packet) { return 2; }
 		END
-	ip -n "$LAB-net" link set dev "$1" xdp object "$LAB_DIR/pass.o" section xdp
+	ip -n "$LAB-${2:-net}" link set dev "$1" xdp object "$LAB_DIR/pass.o" section xdp
 }
 
 # The switch's port is named after node and device. The host finishes its checksums itself: nobody can who comes after
@@ -156,6 +158,17 @@ lab_link() {
 	for address; do
 		ip -n "$LAB-$node" address add "$address" dev "$dev" || return 1
 	done
+}
+
+# Packets are merged nowhere, and whoever sends or forwards them finishes their checksums (see lab_link).
+lab_wire() {
+	local node=$1 dev=$2 mtu=$3 address=$4 peer=$5 peer_dev=$6 peer_address=$7
+	ip -n "$LAB-$node" link add "$dev" mtu "$mtu" type veth peer name "$peer_dev" mtu "$mtu" netns "$LAB-$peer" || return 1
+	ip -n "$LAB-$node" address add "$address" dev "$dev" && ip -n "$LAB-$node" link set "$dev" up || return 1
+	ip -n "$LAB-$peer" address add "$peer_address" dev "$peer_dev" && ip -n "$LAB-$peer" link set "$peer_dev" up || return 1
+	lab_pass "$peer_dev" "$peer" || return 1
+	lab_in "$node" ethtool -K "$dev" tx off > /dev/null
+	lab_in "$peer" ethtool -K "$peer_dev" tx off gro off > /dev/null
 }
 
 # One switch, all hosts on it. The client reaches the service's addresses through the balancer; backends answer it
@@ -247,7 +260,8 @@ lab_config_head() {
 	END
 }
 
-# A backend host takes tunnel packets for the services, and has their addresses on loopback.
+# A backend host takes tunnel packets for the services, and has their addresses on loopback. $LAB_BACKEND_KEYS: what else
+# its `backend` says.
 # lab_backend_host NODE LISTEN...
 lab_backend_host() {
 	local node=$1 listen
@@ -255,7 +269,7 @@ lab_backend_host() {
 	listen=$(printf '"%s", ' "$@")
 	{
 		lab_config_head "$node" backend "${LAB_BACKEND_MODE:-auto}"
-		echo "backend: { loopback: true }"
+		echo "backend: { loopback: true${LAB_BACKEND_KEYS:+, $LAB_BACKEND_KEYS} }"
 		echo "services:"
 		echo "  - { name: all, listen: [${listen%, }] }"
 	} > "$LAB_DIR/$node.yaml"

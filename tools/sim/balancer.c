@@ -86,7 +86,8 @@ int balancer_follow(struct balancer *b, const struct view *v, const bool *keeps,
 				    : shunt_slot(current, current, SHUNT_NONE, runner_up);
 		if (was != current && was != SHUNT_NONE)
 			b->others[i].owners = alternates_remember(b->others[i].owners, was);
-		b->others[i].ranked = alternates_ranked(v->ranked[in_table], current);
+		b->others[i].ranked = alternates_ranked(t->base[in_table], v->ranked[in_table], current);
+		b->others[i].owners = alternates_guess(&b->others[i], v->ranked[in_table], current);
 	}
 	return 0;
 }

@@ -36,12 +36,33 @@ uint64_t alternates_forget(uint64_t owners, const bool *keeps, uint32_t n)
 	return l.word;
 }
 
-uint64_t alternates_ranked(const uint16_t ranked[TABLE_RANKED], uint16_t current)
+uint64_t alternates_ranked(uint16_t base, const uint16_t ranked[TABLE_RANKED], uint16_t current)
 {
 	struct list l = { ALTERNATES_NOBODY, 0 };
 
+	if (base != current)
+		add(&l, base);
 	for (int i = 0; i < TABLE_RANKED; i++)
 		if (ranked[i] != current)
 			add(&l, ranked[i]);
 	return l.word;
+}
+
+/* The first in the ranking whom neither the slot nor these words name; SHUNT_NONE: nobody. */
+static uint16_t unnamed(uint64_t owners, uint64_t others, const uint16_t ranked[TABLE_RANKED], uint16_t current)
+{
+	for (int i = 0; i < TABLE_RANKED; i++)
+		if (ranked[i] != current && !shunt_word_has(owners, ranked[i]) && !shunt_word_has(others, ranked[i]))
+			return ranked[i];
+	return SHUNT_NONE;
+}
+
+uint64_t alternates_guess(const struct shunt_alternates *a, const uint16_t ranked[TABLE_RANKED], uint16_t current)
+{
+	uint64_t owners = a->owners;
+
+	for (int at = SHUNT_ALTERNATES / 2; at < SHUNT_ALTERNATES; at++)
+		if (member_at(owners, at) == SHUNT_NONE)
+			owners ^= (uint64_t)(unnamed(owners, a->ranked, ranked, current) ^ SHUNT_NONE) << 16 * at;
+	return owners;
 }

@@ -96,16 +96,14 @@ void overlay_build(struct full_table *f, const struct match_window *windows)
 void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint16_t (*out)[TABLE_RANKED])
 {
 	const struct full_table *f = (const struct full_table *)t;
-	uint32_t heads[RANK_SLOTS][TABLE_RANKED], base[RANK_SLOTS];
+	uint32_t heads[RANK_SLOTS][TABLE_RANKED];
 
 	if (!f->r.n) {
 		memset(out, 0xff, n * sizeof(*out)); /* TABLE_NONE */
 		return;
 	}
 	for (uint32_t at = 0; at < n; at += RANK_SLOTS) {
-		for (uint32_t k = 0; k < RANK_SLOTS; k++) /* beyond the last any member will do */
-			base[k] = at + k < n ? id_of(f, t->base[first + at + k]) : 0;
-		rank_circle_slots(&f->r, first + at, base, heads);
+		rank_heads(&f->r, first + at, heads);
 		for (uint32_t k = 0; k < RANK_SLOTS && at + k < n; k++)
 			for (uint32_t i = 0; i < TABLE_RANKED; i++)
 				out[at + k][i] = number_of(f, heads[k][i]);

@@ -426,8 +426,8 @@ struct seeds {
  * now and then one of them is missed.
  */
 struct best {
-	order_t far[TABLE_RANKED];
-	order_t ids[TABLE_RANKED]; /* NO_ID: none */
+	order_t far[RANK_DEEP];
+	order_t ids[RANK_DEEP]; /* NO_ID: none */
 };
 #define NO_ID (-1)
 #define SIGN 0x80000000u
@@ -569,72 +569,47 @@ VECTORS void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out
 		take_best(r, first + k, &best, k, out[k]);
 }
 
-/* ---- circles ---- */
+/* ---- deeper ---- */
 
-/* Of one slot: from the member's rank on, and then from the top down to it. */
-static void circle_of(const struct ranking *r, uint32_t slot, uint32_t id, uint32_t out[TABLE_RANKED])
+/* Without the last of them, somebody may have been missed: the slot is scanned by itself. */
+INLINE void take_heads(const struct ranking *r, uint32_t slot, const struct best *b, int k, uint32_t out[RANK_DEEP])
 {
-	rank_t from = rank_of(r, slot, id), ranks[TABLE_RANKED];
-	uint32_t n = rank_scan(r, slot, from, NULL, ranks, TABLE_RANKED);
+	rank_t ranks[RANK_DEEP];
+	uint32_t n;
 
-	if (n < TABLE_RANKED)
-		rank_scan(r, slot, 0, NULL, ranks + n, TABLE_RANKED - n);
-	for (uint32_t i = 0; i < TABLE_RANKED; i++)
-		out[i] = i < n || ranks[i] < from ? rank_id(ranks[i]) : RANK_NONE;
-}
-
-/*
- * With one weight the circle is in u itself, which goes round like any unsigned number. But who draws the same u as the
- * first member may belong to the end, and somebody may have been missed: then the slot is scanned by itself.
- */
-INLINE void circles_equal(const struct ranking *r, uint32_t first, const struct seeds *seeds, const uint32_t *ids,
-			  uint32_t out[RANK_SLOTS][TABLE_RANKED])
-{
-	struct best best;
-	lanes_t origin;
-
-	for (int k = 0; k < LANES; k++)
-		origin[k] = rank_hash(r, first + k, ids[k]);
-	scan_equal(r, seeds, &origin, TABLE_RANKED, &best);
-	for (int k = 0; k < LANES; k++) {
-		if (best.ids[TABLE_RANKED - 1][k] == NO_ID || best.far[1][k] == (int32_t)SIGN)
-			circle_of(r, first + k, ids[k], out[k]);
-		else
-			for (int i = 0; i < TABLE_RANKED; i++)
-				out[k][i] = best.ids[i][k];
+	if (b->ids[RANK_DEEP - 1][k] != NO_ID) {
+		for (uint32_t i = 0; i < RANK_DEEP; i++)
+			out[i] = b->ids[i][k];
+		return;
 	}
+	n = rank_scan(r, slot, 0, NULL, ranks, RANK_DEEP);
+	for (uint32_t i = 0; i < RANK_DEEP; i++)
+		out[i] = i < n ? rank_id(ranks[i]) : RANK_NONE;
 }
 
-INLINE void circles_weighted(const struct ranking *r, uint32_t first, const struct seeds *seeds, const uint32_t *ids,
-			     uint32_t out[RANK_SLOTS][TABLE_RANKED])
+VECTORS void rank_heads(const struct ranking *r, uint32_t first, uint32_t out[RANK_SLOTS][RANK_DEEP])
 {
-	rank_t ranks[LANES][TABLE_RANKED];
+	rank_t ranks[LANES][RANK_DEEP];
 	struct scan lanes[LANES];
-
-	for (int k = 0; k < LANES; k++) {
-		memset(ranks[k], 0xff, sizeof(ranks[k])); /* RANK_NOBODY */
-		lanes[k] = (struct scan){ r, rank_of(r, first + k, ids[k]), ranks[k], TABLE_RANKED };
-	}
-	scan_weighted(r, seeds, lanes);
-	for (int k = 0; k < LANES; k++) {
-		if (ranks[k][TABLE_RANKED - 1] == RANK_NOBODY)
-			circle_of(r, first + k, ids[k], out[k]);
-		else
-			for (int i = 0; i < TABLE_RANKED; i++)
-				out[k][i] = rank_id(ranks[k][i]);
-	}
-}
-
-VECTORS void rank_circle_slots(const struct ranking *r, uint32_t first, const uint32_t ids[RANK_SLOTS],
-			       uint32_t out[RANK_SLOTS][TABLE_RANKED])
-{
+	lanes_t origin = {};
 	struct seeds seeds;
+	struct best best;
 
 	seed_slots(first, &seeds);
-	if (r->n_groups == 1)
-		circles_equal(r, first, &seeds, ids, out);
-	else
-		circles_weighted(r, first, &seeds, ids, out);
+	if (r->n_groups == 1) {
+		scan_equal(r, &seeds, &origin, RANK_DEEP, &best);
+		for (int k = 0; k < LANES; k++)
+			take_heads(r, first + k, &best, k, out[k]);
+		return;
+	}
+	for (int k = 0; k < LANES; k++) {
+		memset(ranks[k], 0xff, sizeof(ranks[k])); /* RANK_NOBODY */
+		lanes[k] = (struct scan){ .r = r, .top = ranks[k], .want = RANK_DEEP };
+	}
+	scan_weighted(r, &seeds, lanes);
+	for (int k = 0; k < LANES; k++)
+		for (int i = 0; i < RANK_DEEP; i++)
+			out[k][i] = ranks[k][i] == RANK_NOBODY ? RANK_NONE : rank_id(ranks[k][i]);
 }
 
 VECTORS void rank_hash_slots(const struct ranking *r, uint32_t first, uint32_t id, uint32_t out[RANK_LANES])

@@ -70,12 +70,9 @@ uint32_t rank_scan(const struct ranking *r, uint32_t slot, rank_t from, const ui
  */
 void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out[RANK_SLOTS][RANK_SCAN]);
 
-/*
- * The ids of TABLE_RANKED members in RANK_SLOTS slots from first on: slot first + i's ranking, closed to a circle, from
- * ids[i] on. RANK_NONE where there are fewer members.
- */
-void rank_circle_slots(const struct ranking *r, uint32_t first, const uint32_t ids[RANK_SLOTS],
-		       uint32_t out[RANK_SLOTS][TABLE_RANKED]);
+/* The ids of the best RANK_DEEP members, in order, in RANK_SLOTS slots from first on; RANK_NONE where there are fewer. */
+#define RANK_DEEP TABLE_RANKED
+void rank_heads(const struct ranking *r, uint32_t first, uint32_t out[RANK_SLOTS][RANK_DEEP]);
 
 /* out[i]: u of this member in slot first + i, for RANK_LANES slots. */
 void rank_hash_slots(const struct ranking *r, uint32_t first, uint32_t id, uint32_t out[RANK_LANES]);

@@ -54,12 +54,11 @@ static inline void table_freep(struct table **t) { table_free(*t); }
 uint32_t table_set_alive(struct table *t, uint32_t member, bool alive);
 
 /*
- * The heads of the rankings of n slots from `first` on: of each the base owner and those that come after it in the slot's
- * own ranking, closed to a circle, alive or not; TABLE_NONE where there are fewer. They depend on the members' keys and
- * weights alone, as base does. For all slots this costs about as much as table_build; fewer than eight take as long as
- * eight.
+ * The heads of the rankings of n slots from `first` on: of each the best members, alive or not; TABLE_NONE where there are
+ * fewer. They depend on the members' keys and weights alone, as base does. For all slots this costs about as much as
+ * table_build; fewer than eight take as long as eight.
  */
-#define TABLE_RANKED 6
+#define TABLE_RANKED 8
 void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint16_t (*out)[TABLE_RANKED]);
 
 /*

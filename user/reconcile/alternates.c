@@ -45,15 +45,18 @@ static void write_portion(struct live *l, struct reconcile *r, const bool *keeps
 	struct shunt_alternates *all = dp_alternates(r->dp) + l->first_slot;
 	const __u64 *slots = dp_slots(r->dp) + l->first_slot;
 	const struct table *t = l->wider ? l->wider : l->table;
+	uint32_t first = l->n_alternates & (t->n_slots - 1);
 	uint32_t n = t->n_slots < PORTION_SLOTS ? t->n_slots : PORTION_SLOTS;
 	uint16_t ranked[PORTION_SLOTS][TABLE_RANKED];
 
-	table_ranked(t, l->n_alternates & (t->n_slots - 1), n, ranked);
+	table_ranked(t, first, n, ranked);
 	for (uint32_t i = 0; i < n; i++, l->n_alternates++) {
 		struct shunt_alternates *a = &all[l->n_alternates];
+		uint16_t current = shunt_slot_current(slots[l->n_alternates]);
 
 		dp_store(&a->owners, alternates_forget(a->owners, keeps, l->n_places));
-		dp_store(&a->ranked, alternates_ranked(ranked[i], shunt_slot_current(slots[l->n_alternates])));
+		dp_store(&a->ranked, alternates_ranked(t->base[first + i], ranked[i], current));
+		dp_store(&a->owners, alternates_guess(a, ranked[i], current));
 	}
 }
 
@@ -85,16 +88,22 @@ void alternates_go_on(struct live *l, struct reconcile *r)
 		drop_wider(l);
 }
 
+/* One service after the other; the last one asks for its own rest. */
 void alternates_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct reconcile *r = arg;
+	bool worked = false;
 
 	(void)fd;
 	(void)what;
 	for (size_t i = 0; i < r->n_services; i++) {
 		if (!needs_work(r->services[i]))
 			continue;
+		if (worked) {
+			event_active(r->alternates, 0, 0);
+			return;
+		}
 		alternates_go_on(r->services[i], r);
-		return;
+		worked = true;
 	}
 }
