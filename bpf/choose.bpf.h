@@ -40,11 +40,6 @@ static __always_inline struct shunt_backend *unreachable(__u64 table, __u64 word
 	return b ? b : backend_with(SHUNT_BACKEND_UP, table, shunt_slot_runner_up(word), t);
 }
 
-/* What a choice was made of: the words that place the service's table, and of the flow's slot. */
-struct choice {
-	__u64 table, slot;
-};
-
 /* What the packet is to the flow cache. */
 static __always_inline __u32 packet_in_flow(struct xdp_md *ctx, const struct packet *p)
 {
@@ -68,7 +63,7 @@ static __always_inline struct shunt_backend *quic_backend(struct xdp_md *ctx, co
 {
 	struct shunt_backend *b;
 
-	if (!(flags & SHUNT_SERVICE_QUIC))
+	if (!feature(SHUNT_FEATURE_QUIC) || !(flags & SHUNT_SERVICE_QUIC))
 		return NULL;
 	b = backend_with(READY, table, quic_member(ctx, p->link, t->service, flags), t);
 	if (b)
@@ -89,10 +84,10 @@ static __always_inline __u64 slot_hash(const struct shunt_service *s, const stru
 /*
  * The owner of the flow's slot or, while that is not up or cannot be reached, the slot's current owner or its runner-up. The
  * packet may be an ICMP error about the flow. NULL: the service has no backend for this flow; one without a next hop:
- * there is no other. *hash: of the flow; its low bits become those that chose the slot.
+ * there is no other.
  */
 static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const struct packet *p, const struct flow *f,
-						    __u32 service, __u64 *hash, struct choice *c, struct shunt_trace *t)
+						    __u32 service, __u64 hash, struct shunt_trace *t)
 {
 	struct shunt_service *s = bpf_map_lookup_elem(&services, &service);
 	struct shunt_backend *b;
@@ -104,24 +99,22 @@ static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const st
 		return NULL;
 	table = READ_ONCE(s->table);
 	t->service = service;
-	if (feature(SHUNT_FEATURE_QUIC)) {
+	if (unlikely(feature(SHUNT_FEATURE_QUIC | SHUNT_FEATURE_AFFINITY))) { /* asked once: each question costs all packets a load */
 		b = quic_backend(ctx, p, READ_ONCE(s->flags), table, t);
 		if (b)
 			return b;
+		hash = slot_hash(s, f, hash);
 	}
-	*hash = slot_hash(s, f, *hash);
-	t->slot = (__u32)*hash & shunt_table_mask(table);
+	t->slot = (__u32)hash & shunt_table_mask(table);
 	number = shunt_table_first_slot(table) + t->slot;
 	slot = bpf_map_lookup_elem(&slots, &number);
 	if (!slot)
 		return NULL;
 	word = READ_ONCE(*slot);
-	c->table = table;
-	c->slot = word;
 	owner = shunt_slot_current(word);
 	if (unlikely(!shunt_slot_steady(word))) {
 		t->flags |= SHUNT_TRACE_TRANSITION;
-		owner = cache_owner(*hash, READ_ONCE(s->flows), word, packet_in_flow(ctx, p), service);
+		owner = cache_owner(hash, READ_ONCE(s->flows), word, packet_in_flow(ctx, p), service);
 	}
 	b = backend_with(READY, table, owner, t);
 	if (likely(b))

@@ -74,8 +74,7 @@ static __always_inline int refuse(struct xdp_md *ctx, const struct packet *p, co
 static __always_inline int balance(struct xdp_md *ctx, const struct packet *p, const struct flow *f, __u64 hash,
 				   __u32 service, struct shunt_trace *t)
 {
-	struct choice c = {};
-	struct shunt_backend *b = choose(ctx, p, f, service, &hash, &c, t);
+	struct shunt_backend *b = choose(ctx, p, f, service, hash, t);
 	enum shunt_reason reason = SHUNT_REASON_NONE;
 	struct icmp_error e;
 	__u32 flags, room;
@@ -95,7 +94,7 @@ static __always_inline int balance(struct xdp_md *ctx, const struct packet *p, c
 	}
 	if (unlikely(reason))
 		return refuse(ctx, p, &f->client, &e, reason, t);
-	if (!tunnel(ctx, p, b, flags & SHUNT_BACKEND_IP6, hash >> 32, &c, t))
+	if (!tunnel(ctx, p, b, flags & SHUNT_BACKEND_IP6, hash >> 32, t))
 		return drop(ctx, t, SHUNT_REASON_NO_ROOM);
 	return count_forwarded(ctx, t, p->length, send(ctx, b));
 }

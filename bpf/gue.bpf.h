@@ -9,16 +9,20 @@
 #define GUE_HEADERS (sizeof(struct udphdr) + sizeof(struct shunt_gue))
 #define ENTROPY_PORTS 0xc000 /* source ports say nothing but the flow's hash: 49152 and above */
 
-/* Who may know the flow beside the one chosen: nobody, if the packet begins its flow or it is not TCP's. */
-static __always_inline struct shunt_hops other_owners(struct xdp_md *ctx, const struct packet *p, const struct choice *c,
+/*
+ * Who may know the flow beside the one chosen: nobody, if the packet begins its flow or it is not TCP's. The slot is looked up
+ * again: what choose() found is not worth a register to all the other packets.
+ */
+static __always_inline struct shunt_hops other_owners(struct xdp_md *ctx, const struct packet *p, __u64 table,
 						      const struct shunt_trace *t)
 {
-	__u32 number = shunt_table_first_slot(c->table) + t->slot;
+	__u32 number = shunt_table_first_slot(table) + t->slot;
 	struct shunt_alternates *others = bpf_map_lookup_elem(&alternates, &number);
+	__u64 *slot = bpf_map_lookup_elem(&slots, &number);
 
-	if (!others || packet_in_flow(ctx, p) & (CACHE_FIRST | CACHE_UDP))
+	if (!others || !slot || packet_in_flow(ctx, p) & (CACHE_FIRST | CACHE_UDP))
 		return (struct shunt_hops){};
-	return shunt_hops(c->slot, others, t->member - shunt_table_first_member(c->table));
+	return shunt_hops(READ_ONCE(*slot), others, t->member - shunt_table_first_member(table));
 }
 
 /* The backend behind a number in a slot, if it is up and has an address of this family, or NULL. */
@@ -86,23 +90,30 @@ static __always_inline bool put_gue(void *at, void *end, const struct packet *p,
 }
 
 static __always_inline bool tunnel_gue(struct xdp_md *ctx, const struct packet *p, const struct shunt_backend *b,
-				       bool outer6, __u32 entropy, const struct choice *c, const struct shunt_trace *t)
+				       bool outer6, __u32 entropy, const struct shunt_trace *t)
 {
-	struct shunt_hops h = other_owners(ctx, p, c, t);
-	__u32 between = GUE_HEADERS + h.n * (outer6 ? 16 : 4);
+	__u32 service = t->service, between;
+	struct shunt_service *s = bpf_map_lookup_elem(&services, &service);
+	struct shunt_hops h;
+	__u64 table;
 	void *at;
 
+	if (!s)
+		return false;
+	table = READ_ONCE(s->table);
+	h = other_owners(ctx, p, table, t);
+	between = GUE_HEADERS + h.n * (outer6 ? 16 : 4);
 	decrease_ttl(p);
 	at = encapsulate(ctx, p, b, outer6, entropy, between);
-	return at && put_gue(at, packet_end(ctx), p, &h, c->table, outer6, entropy, between);
+	return at && put_gue(at, packet_end(ctx), p, &h, table, outer6, entropy, between);
 }
 
 /* Puts the packet into a tunnel to the backend. False: there was no room for it. */
 static __always_inline bool tunnel(struct xdp_md *ctx, const struct packet *p, const struct shunt_backend *b,
-				   bool outer6, __u32 entropy, const struct choice *c, const struct shunt_trace *t)
+				   bool outer6, __u32 entropy, const struct shunt_trace *t)
 {
-	if (feature(SHUNT_FEATURE_GUE) && b->forward == SHUNT_FORWARD_GUE)
-		return tunnel_gue(ctx, p, b, outer6, entropy, c, t);
+	if (unlikely(feature(SHUNT_FEATURE_GUE)) && b->forward == SHUNT_FORWARD_GUE)
+		return tunnel_gue(ctx, p, b, outer6, entropy, t);
 	decrease_ttl(p);
 	return encapsulate(ctx, p, b, outer6, entropy, 0);
 }

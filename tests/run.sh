@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Runs every test and sums up: the architecture, the simulation, the unit tests, the programs' tests, then the end-to-end
-# tests. All speak TAP. A program that crashes, hangs or ends before its plan does counts as failed. The last line is
-# "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
+# Runs every test and sums up: the architecture, the simulation, the unit tests and the programs' tests, which compute, and
+# beside them the end-to-end tests, which mostly wait. All speak TAP. A program that crashes, hangs or ends before its plan
+# does counts as failed. The last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
 #
 # A line "# result: ..." of a test is shown.
 #
@@ -20,7 +20,7 @@ limit=${SOAK:+3600}
 limit=${limit:-300}
 pattern=$1
 passed=0 failed=0 skipped=0
-out=$(mktemp) || exit 1
+out=$(mktemp) && beside=$(mktemp) || exit 1
 
 # Labs that a test did not live to remove.
 sweep() {
@@ -32,8 +32,9 @@ sweep() {
 
 finish() {
 	[ -z "$child" ] || kill -TERM -- "-$child" 2> /dev/null
+	[ -z "$other" ] || kill -TERM "$other" 2> /dev/null
 	sweep
-	rm -f "$out"
+	rm -f "$out" "$beside"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -91,18 +92,47 @@ report() {
 	sed 's/^/        | /' "$out"
 }
 
-run rooms tests/rooms.sh
-run sim tests/sim.sh
-for test in "$BUILD"/unit/test_* "$BUILD"/bpftest/test_*; do
-	[ -f "$test" ] && [ -x "$test" ] || continue
-	kind=${test%/*}
-	run "${kind##*/}/${test##*/}" "$test"
-done
-for test in tests/e2e/*.bats; do
-	[ -e "$test" ] || continue
-	run "e2e/$(basename "$test" .bats)" bats --tap "$test"
-	sweep
-done
+compute() {
+	local test kind
+	run rooms tests/rooms.sh
+	run sim tests/sim.sh
+	for test in "$BUILD"/unit/test_* "$BUILD"/bpftest/test_*; do
+		[ -f "$test" ] && [ -x "$test" ] || continue
+		kind=${test%/*}
+		run "${kind##*/}/${test##*/}" "$test"
+	done
+}
+
+end_to_end() {
+	local test
+	for test in tests/e2e/*.bats; do
+		[ -e "$test" ] || continue
+		run "e2e/$(basename "$test" .bats)" bats --tap "$test"
+		sweep
+	done
+}
+
+# This script again, for those that compute: their output comes when all is done.
+side_by_side() {
+	local ok not_ok skip
+	ONLY=compute tests/run.sh > "$beside" 2>&1 &
+	other=$!
+	end_to_end
+	wait $other
+	other=
+	head -n -1 "$beside"
+	read -r ok not_ok skip < <(tail -n 1 "$beside" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	passed=$((passed + ok)) failed=$((failed + ${not_ok:-1})) skipped=$((skipped + skip))
+}
+
+if [ "$ONLY" = compute ]; then
+	compute
+elif [ -z "$pattern" ] && [ "$(nproc)" -gt 1 ]; then
+	side_by_side
+else
+	compute
+	end_to_end
+fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ] && [ $((passed + skipped)) -gt 0 ]

@@ -177,11 +177,21 @@ void delivered_at(struct place at, struct fixture *f, const struct packet *in, c
 	check_no_member(at, f, in);
 }
 
+void sent_on_at(struct place at, struct fixture *f, const struct packet *in, const struct packet *want, int action)
+{
+	run(f, in);
+	check_action(at, f, in, action);
+	forget_padding(f, in, want->len);
+	check_bytes(at, f, in, want);
+	check_counts(at, f, in, SHUNT_VERDICT_BACKEND_SENT_ON, SHUNT_REASON_NONE);
+	check_no_member(at, f, in);
+}
+
 void balanced_at(struct place at, struct fixture *f, const struct packet *in, const struct flow *flow, uint32_t backend,
 		 uint32_t member)
 {
 	static struct packet want;
 
-	want_tunnel(&want, in, &f->settings, &f->backends[backend], flow_hash(f->settings.seed, flow));
+	want_tunnel(&want, in, &f->settings, &f->backends[backend], flow_hash(f->settings.seed, flow), NULL);
 	forwarded_at(at, f, in, &want, backend, member);
 }

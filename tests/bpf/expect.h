@@ -22,6 +22,7 @@ void forwarded_at(struct place at, struct fixture *f, const struct packet *in, c
 		  uint32_t backend, uint32_t member);
 void answered_at(struct place at, struct fixture *f, const struct packet *in, const struct packet *want);
 void delivered_at(struct place at, struct fixture *f, const struct packet *in, const struct packet *want);
+void sent_on_at(struct place at, struct fixture *f, const struct packet *in, const struct packet *want, int action);
 /* Forwarded to this backend in a tunnel as want_tunnel() makes it. */
 void balanced_at(struct place at, struct fixture *f, const struct packet *in, const struct flow *flow, uint32_t backend,
 		 uint32_t member);
@@ -31,6 +32,7 @@ void balanced_at(struct place at, struct fixture *f, const struct packet *in, co
 #define expect_forwarded(...) forwarded_at(HERE, __VA_ARGS__)
 #define expect_answered(...) answered_at(HERE, __VA_ARGS__)
 #define expect_delivered(...) delivered_at(HERE, __VA_ARGS__)
+#define expect_sent_on(...) sent_on_at(HERE, __VA_ARGS__)
 #define expect_balanced(...) balanced_at(HERE, __VA_ARGS__)
 /* ... to the backend of the world. */
 #define expect_to_world(f, in, flow) balanced_at(HERE, f, in, flow, WORLD_BACKEND, world_member(flow))

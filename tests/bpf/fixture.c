@@ -78,6 +78,7 @@ static void size_maps(struct bpf_object *o, const struct fixture_sizes *sizes)
 	size_map(o, "hop_buckets", sizes->services);
 	size_map(o, "service_info", sizes->services);
 	size_map(o, "slots", sizes->slots);
+	size_map(o, "alternates", sizes->slots);
 	size_map(o, "members", sizes->members);
 	size_map(o, "member_counters", sizes->members);
 	size_map(o, "backends", sizes->backends);
@@ -148,7 +149,7 @@ void fixture_close(struct fixture *f)
 
 /* ---- maps ---- */
 
-static int map_fd(const struct fixture *f, const char *name)
+int map_fd(const struct fixture *f, const char *name)
 {
 	return bpf_object__find_map_fd_by_name(f->edge->obj, name);
 }
@@ -242,6 +243,13 @@ void slot_set_word(struct fixture *f, uint32_t slot, uint64_t word)
 	map_set(f, "slots", &slot, &word);
 }
 
+void alternates_set(struct fixture *f, uint32_t slot, uint64_t owners, uint64_t ranked)
+{
+	struct shunt_alternates a = { owners, ranked };
+
+	map_set(f, "alternates", &slot, &a);
+}
+
 void slot_set(struct fixture *f, uint32_t slot, uint16_t current, uint16_t runner_up)
 {
 	slot_set_word(f, slot, shunt_slot(current, current, SHUNT_NONE, runner_up));
@@ -256,7 +264,9 @@ void member_set(struct fixture *f, uint32_t member, uint32_t backend)
 
 void backend_mtu(struct shunt_backend *b, uint16_t mtu)
 {
-	b->room = mtu - (b->flags & SHUNT_BACKEND_IP6 ? 40 : 20);
+	static const uint16_t headers[2][2] = { { 20, 40 }, { 20 + 8 + 8 + 7 * 4, 40 + 8 + 8 + 7 * 16 } };
+
+	b->room = mtu - headers[b->forward == SHUNT_FORWARD_GUE][!!(b->flags & SHUNT_BACKEND_IP6)];
 }
 
 struct shunt_backend backend_at(const char *address)
@@ -279,6 +289,16 @@ void backend_set(struct fixture *f, uint32_t backend, const struct shunt_backend
 	if (backend < FIXTURE_BACKENDS)
 		f->backends[backend] = *b;
 	map_set(f, "backends", &backend, b);
+}
+
+void hop_set(struct fixture *f, const char *address, const struct shunt_backend *way)
+{
+	struct shunt_addr a = addr_of(address);
+
+	if (way)
+		map_set(f, "hops", &a, way);
+	else
+		bpf_map_delete_elem(map_fd(f, "hops"), &a);
 }
 
 void tail_call_set(struct fixture *f)

@@ -88,10 +88,13 @@ void service_flags_set(struct fixture *f, uint32_t service, uint32_t flags); /* 
 void quic_server_set(struct fixture *f, uint32_t service, const char *id, uint32_t number);
 void slot_set(struct fixture *f, uint32_t slot, uint16_t current, uint16_t runner_up);
 void slot_set_word(struct fixture *f, uint32_t slot, uint64_t word);
+void alternates_set(struct fixture *f, uint32_t slot, uint64_t owners, uint64_t ranked); /* slot.h */
 void member_set(struct fixture *f, uint32_t member, uint32_t backend);
-void backend_mtu(struct shunt_backend *b, uint16_t mtu); /* of the way there, the tunnel's header included */
+void backend_mtu(struct shunt_backend *b, uint16_t mtu); /* of the way there, the tunnel's headers included */
 struct shunt_backend backend_at(const char *address); /* up, with a next hop on IFINDEX_OUT and an MTU of 1500 */
 void backend_set(struct fixture *f, uint32_t backend, const struct shunt_backend *b);
+void hop_set(struct fixture *f, const char *address, const struct shunt_backend *way); /* NULL: not known */
+int map_fd(const struct fixture *f, const char *name);
 void tail_call_set(struct fixture *f); /* programs[PROGRAM_EDGE] = the edge program */
 
 /* ---- running ---- */

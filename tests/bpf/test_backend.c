@@ -7,8 +7,12 @@
 #include <string.h>
 
 static struct packet in, want, inner, embedded;
+static const struct gue gue4 = { .n = 2, .hops = { "10.0.0.12", "10.0.0.13" } };
+static const struct gue gue6 = { .n = 2, .hops = { "2001:db8:bb::12", "2001:db8:bb::13" } };
 static const struct tunnel over4, over6 = { .outer6 = true };
-static const struct tunnel *const tunnels[] = { &over4, &over6 };
+static const struct tunnel over_gue4 = { .gue = &gue4 }, over_gue6 = { .outer6 = true, .gue = &gue6 };
+#define TUNNELS 4
+static const struct tunnel *const tunnels[TUNNELS] = { &over4, &over6, &over_gue4, &over_gue6 };
 
 static int backend_setup(void **state)
 {
@@ -49,7 +53,7 @@ static void check_delivered(struct place at, struct fixture *f, const struct tun
 static void each_family_comes_out_of_a_tunnel_of_each_family(void **state)
 {
 	for (int i = 0; i < 4; i++) {
-		for (int t = 0; t < 2; t++) {
+		for (int t = 0; t < TUNNELS; t++) {
 			in_case("flow %d, tunnel %d", i, t);
 			inner_of(world_flows[i], &plain);
 			check_delivered(HERE, *state, tunnels[t]);
@@ -61,8 +65,8 @@ static void tags_are_kept_on_what_comes_out(void **state)
 {
 	for (const struct named_shape *s = shapes_tagged; s->name; s++) {
 		for (int i = 0; i < 4; i++) {
-			for (int t = 0; t < 2; t++) {
-				struct tunnel tagged = { .outer6 = t };
+			for (int t = 0; t < TUNNELS; t++) {
+				struct tunnel tagged = *tunnels[t];
 
 				in_case("flow %d, tunnel %d, %s", i, t, s->name);
 				memcpy(tagged.tpid, s->shape.tpid, sizeof(tagged.tpid));
@@ -78,7 +82,7 @@ static void inner_options_and_extension_headers_are_kept(void **state)
 {
 	for (int i = 0; i < 4; i++) {
 		for (const struct named_shape *s = shapes_of(world_flows[i]); s->name; s++) {
-			for (int t = 0; t < 2; t++) {
+			for (int t = 0; t < TUNNELS; t++) {
 				in_case("flow %d, tunnel %d, %s", i, t, s->name);
 				inner_of(world_flows[i], &s->shape);
 				check_delivered(HERE, *state, tunnels[t]);
@@ -107,7 +111,7 @@ static void packets_of_every_size_come_out(void **state)
 {
 	for (int i = 0; i < 4; i++) {
 		for (size_t size = 0; size <= 1440; size += 1 + size / 16) {
-			for (int t = 0; t < 2; t++) {
+			for (int t = 0; t < TUNNELS; t++) {
 				in_case("flow %d, tunnel %d, %zu bytes", i, t, size);
 				inner_of(world_flows[i], &(struct shape){ .payload = size });
 				check_delivered(HERE, *state, tunnels[t]);
@@ -124,7 +128,7 @@ static void jumbo_packets_come_out_with_the_feature(void **state)
 	world_reopen(state, &s);
 	((struct fixture *)*state)->program = BACKEND;
 	for (int i = 0; i < 4; i++) {
-		for (int t = 0; t < 2; t++) {
+		for (int t = 0; t < TUNNELS; t++) {
 			in_case("flow %d, tunnel %d", i, t);
 			inner_of(world_flows[i], &(struct shape){ .payload = 8800 });
 			check_delivered(HERE, *state, tunnels[t]);
@@ -184,13 +188,13 @@ static void a_listener_on_every_port_takes_every_port(void **state)
 static void congestion_met_in_the_tunnel_is_told_on(void **state)
 {
 	for (int i = 0; i < 4; i++) {
-		for (unsigned n = 0; n < 2 * 4 * 4 * 4; n++) {
+		for (unsigned n = 0; n < TUNNELS * 4 * 4 * 4; n++) {
 			unsigned outer = n & 3, own = n >> 2 & 3, dscp = (n >> 4 & 3) * 0x54;
-			struct tunnel t = { .outer6 = n >> 6, .tos = 0xb8 | outer };
+			struct tunnel t = *tunnels[n >> 6];
 			bool marked = outer == ECN_CE && own;
 
-			in_case("flow %d, tunnel %d, ECN %u outside, %u inside, DSCP %#x", i, t.outer6, outer, own,
-				dscp);
+			in_case("flow %d, tunnel %u, ECN %u outside, %u inside, DSCP %#x", i, n >> 6, outer, own, dscp);
+			t.tos = 0xb8 | outer;
 			inner_of(world_flows[i], &(struct shape){ .tos = dscp | own, .payload = 9 });
 			tunnel_packet(&in, &t, &inner);
 			if (marked)
@@ -244,7 +248,7 @@ static void icmp_errors_about_a_services_flow_come_out(void **state)
 
 	for (int i = 0; i < 4; i++) {
 		for (int n = is4(world_flows[i]) ? 0 : 3; n < (is4(world_flows[i]) ? 3 : 7); n++) {
-			for (int t = 0; t < 2; t++) {
+			for (int t = 0; t < TUNNELS; t++) {
 				in_case("flow %d, tunnel %d, type %u", i, t, types[n]);
 				embed(world_flows[i], types[n], 60);
 				check_delivered(HERE, *state, tunnels[t]);
@@ -292,7 +296,7 @@ static void what_is_no_tunnel_packet_passes(void **state)
 static void a_tunnel_packet_for_no_service_passes(void **state)
 {
 	for (int i = 0; i < 4; i++) {
-		for (int t = 0; t < 2; t++) {
+		for (int t = 0; t < TUNNELS; t++) {
 			struct flow address = *world_flows[i], port = address, proto = address;
 
 			in_case("flow %d, tunnel %d", i, t);
@@ -385,7 +389,7 @@ static void an_inner_packet_of_the_wrong_family_passes(void **state)
 static void a_tunnel_packet_cut_anywhere_passes(void **state)
 {
 	for (int i = 0; i < 4; i++) {
-		for (int t = 0; t < 2; t++) {
+		for (int t = 0; t < TUNNELS; t++) {
 			inner_of(world_flows[i], &plain);
 			tunnel_packet(&in, tunnels[t], &inner);
 			for (size_t len = in.len - 1; len >= 14; len--) {
@@ -400,7 +404,7 @@ static void a_tunnel_packet_cut_anywhere_passes(void **state)
 static void an_inner_packet_cut_anywhere_passes(void **state)
 {
 	for (int i = 0; i < 4; i++) {
-		for (int t = 0; t < 2; t++) {
+		for (int t = 0; t < TUNNELS; t++) {
 			inner_of(world_flows[i], &plain);
 			for (size_t len = inner.len; len-- > 0;) {
 				in_case("flow %d, tunnel %d, inner packet cut to %zu bytes", i, t, len);
@@ -563,7 +567,7 @@ static void what_is_no_tunnel_packet_goes_on_to_the_edge_program(void **state)
 		flow_packet(&in, world_flows[i], NULL);
 		run(f, &in);
 		want_tunnel(&want, &in, &f->settings, &f->backends[WORLD_BACKEND],
-			    flow_hash(f->settings.seed, world_flows[i]));
+			    flow_hash(f->settings.seed, world_flows[i]), NULL);
 		assert_int_equal(f->out.action, XDP_REDIRECT);
 		assert_int_equal(f->out.len, want.len);
 		assert_memory_equal(f->out.b, want.b, want.len);

@@ -279,7 +279,8 @@ static void a_redirected_packet_leaves_on_the_backends_interface(void **state)
 				"ip link set tb-far up && ethtool -K tb-far gro on && ethtool -K tb-peer gro on"), 0);
 	fd = packet_socket(IFINDEX_FAR);
 	flow_packet(&in, &tcp4, NULL);
-	want_tunnel(&want, &in, &f->settings, &f->backends[WORLD_BACKEND], flow_hash(f->settings.seed, &tcp4));
+	want_tunnel(&want, &in, &f->settings, &f->backends[WORLD_BACKEND], flow_hash(f->settings.seed, &tcp4),
+		    NULL);
 	run_live(f);
 	assert_true(received(fd));
 	close(fd);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TEMPLATES 1536
+#define MAX_TEMPLATES 2048
 #define VARIANTS 6 /* of each flow, with other client ports: for all kinds of slots */
 #define MAX_LEN 1700
 
@@ -85,6 +85,11 @@ static void templates_of_icmp(const struct flow *flow)
 	}
 }
 
+static const struct gue nobody, some4 = { .n = 3, .hops = { NULL, "10.0.0.12", "10.0.0.13" } };
+static const struct gue all4 = { .n = 6, .next = 2, .hops = { "10.0.0.12", "10.0.0.13", "10.0.0.14", "10.0.0.15",
+							      "10.0.0.16", "10.0.0.17" } };
+static const struct gue some6 = { .n = 2, .hops = { "2001:db8:bb::12", "2001:db8:bb::13" } };
+
 static void templates_of_tunnels(const struct flow *flow)
 {
 	static const struct tunnel tunnels[] = {
@@ -95,11 +100,17 @@ static void templates_of_tunnels(const struct flow *flow)
 		{ .src = "192.0.2.1" },
 		{ .outer6 = true, .ext = ext_chain },
 		{ .options = options_timestamp, .n_options = 40 },
+		{ .gue = &some4 },
+		{ .gue = &all4 },
+		{ .outer6 = true, .gue = &some6 },
+		{ .gue = &nobody, .tpid = { 0x8100 }, .tci = { 5 } },
+		{ .outer6 = true, .gue = &some6, .ext = ext_chain },
+		{ .src = "192.0.2.1", .gue = &some4 },
 	};
 	static struct packet inner;
 	const struct named_shape *s = shapes_of(flow);
 
-	for (int i = 0; i < 7; i++, s += s[1].name ? 1 : 0) {
+	for (int i = 0; i < 13; i++, s += s[1].name ? 1 : 0) {
 		struct shape shape = s->shape;
 
 		shape.bare = true;
@@ -256,11 +267,22 @@ static bool is_edges(const struct garbage *g)
 	return ip && to_service(g, ip, type);
 }
 
+/* Offset behind UDP and GUE headers, or 0; *proto is what follows. */
+static size_t behind_gue(const struct garbage *g, size_t at, unsigned *proto)
+{
+	if (at + 12 > g->len || get16(g->b + at + 2) != 6080 || g->b[at + 8] >> 5)
+		return 0;
+	*proto = g->b[at + 9];
+	return at + 12 + 4 * g->b[at + 8];
+}
+
 static bool is_backends(const struct garbage *g)
 {
 	unsigned type, proto = 0;
 	size_t ip = find_ip(g, &type), inner = ip ? behind_ip(g, ip, type, &proto) : 0;
 
+	if (inner && proto == 17)
+		inner = behind_gue(g, inner, &proto);
 	if (!inner || (proto != 4 && proto != 41))
 		return false;
 	return to_service(g, inner, proto == 4 ? 0x0800 : 0x86dd);
@@ -296,10 +318,26 @@ static void check_edge(const struct fixture *f, const struct garbage *g, unsigne
 		wrong(f, g, number, "forwarded with a wrong checksum");
 }
 
+/* Of the outer IPv4 header as it came: what was wrong stays wrong by as much. */
+static uint16_t sum_of_outer(const struct garbage *g)
+{
+	unsigned type;
+	size_t ip = find_ip(g, &type);
+
+	return sum16(g->b + ip, 4 * (g->b[ip] & 15), 0);
+}
+
 static void check_backend(const struct fixture *f, const struct garbage *g, unsigned number)
 {
-	if (f->out.action != XDP_PASS && f->out.action != XDP_DROP)
-		wrong(f, g, number, "neither passed nor dropped");
+	bool sent_on = f->out.action == XDP_TX || f->out.action == XDP_REDIRECT;
+
+	if (f->out.action != XDP_PASS && f->out.action != XDP_DROP && !sent_on)
+		wrong(f, g, number, "neither passed nor dropped nor sent on");
+	if (sent_on && (f->out.len < 14 + 20 + 8 + 8 + 4 + 20 || f->out.len > g->len + 4))
+		wrong(f, g, number, "sent on with another length");
+	if (sent_on && get16(f->out.b + 12) == 0x0800 &&
+	    sum16(f->out.b + 14, 4 * (f->out.b[14] & 15), 0) != sum_of_outer(g))
+		wrong(f, g, number, "sent on with a wrong checksum");
 	if (is_backends(g) || (f->out.action == XDP_PASS && unchanged(f, g)))
 		return;
 	wrong(f, g, number, "no service's, but not passed unchanged");
@@ -318,26 +356,36 @@ static void run_both(struct fixture *f, const struct garbage *g, unsigned number
 	f->program = EDGE;
 }
 
-/* Every kind of slot: to each family, with a tag, down with and without a runner-up, without next hop, empty. */
+/*
+ * Every kind of slot: to each family, with a tag, in each tunnel, down with and without a runner-up, without next hop,
+ * empty. Of the hosts that tunnel packets name some can be reached.
+ */
+#define SLOT_KINDS 8
 static void garbage_world(struct fixture *f)
 {
-	static const uint16_t slots[6][2] = {
-		{ 0, SHUNT_NONE }, { 1, 0 }, { 2, 1 }, { 3, 2 }, { SHUNT_NONE, 0 }, { 2, 2 },
+	static const uint16_t slots[SLOT_KINDS][2] = {
+		{ 0, SHUNT_NONE }, { 1, 0 }, { 2, 1 }, { 3, 2 }, { SHUNT_NONE, 0 }, { 2, 2 }, { 4, 0 }, { 5, 4 },
 	};
-	struct shunt_backend b[4] = { backend_at(BACKEND4), backend_at(BACKEND6), backend_at("10.0.0.13"),
-				      backend_at("10.0.0.14") };
+	struct shunt_backend b[6] = { backend_at(BACKEND4), backend_at(BACKEND6), backend_at("10.0.0.13"),
+				      backend_at("10.0.0.14"), backend_at("10.0.0.15"), backend_at("2001:db8:bb::16") };
 
 	b[1].vlan = htons(7);
+	b[4].forward = b[5].forward = SHUNT_FORWARD_GUE;
+	backend_mtu(&b[4], 1500);
+	backend_mtu(&b[5], 1500);
+	hop_set(f, "10.0.0.12", &b[0]);
+	hop_set(f, "2001:db8:bb::12", &b[1]);
 	b[2].flags &= ~SHUNT_BACKEND_UP;
 	b[3].flags &= ~SHUNT_BACKEND_NEXTHOP;
-	for (uint32_t i = 0; i < 4; i++) {
+	for (uint32_t i = 0; i < 6; i++) {
 		backend_set(f, 30 + i, &b[i]);
 		member_set(f, WORLD_TCP_MEMBER + i, 30 + i);
 		member_set(f, WORLD_UDP_MEMBER + i, 30 + i);
 	}
 	for (uint32_t i = 0; i < 64; i++) {
-		slot_set(f, 64 * WORLD_TCP + i, slots[i % 6][0], slots[i % 6][1]);
-		slot_set(f, 64 * WORLD_UDP + i, slots[i % 6][0], slots[i % 6][1]);
+		slot_set(f, 64 * WORLD_TCP + i, slots[i % SLOT_KINDS][0], slots[i % SLOT_KINDS][1]);
+		slot_set(f, 64 * WORLD_UDP + i, slots[i % SLOT_KINDS][0], slots[i % SLOT_KINDS][1]);
+		alternates_set(f, 64 * WORLD_TCP + i, 0xffffffff00050002ull, 0x0004000200010000ull);
 	}
 	filter_set(f, OTHER4, true); /* the filter promises nothing */
 	filter_set(f, OTHER6, true);
@@ -366,7 +414,7 @@ static void check_chain_sums(const struct fixture *f)
 	const uint64_t *v = f->total_verdicts;
 
 	assert_int_equal(v[SHUNT_VERDICT_BACKEND_PASSED] + v[SHUNT_VERDICT_BACKEND_DELIVERED] +
-				 v[SHUNT_VERDICT_BACKEND_DROPPED],
+				 v[SHUNT_VERDICT_BACKEND_SENT_ON] + v[SHUNT_VERDICT_BACKEND_DROPPED],
 			 n_packets / 4);
 	assert_int_equal(v[SHUNT_VERDICT_EDGE_PASSED] + v[SHUNT_VERDICT_EDGE_FORWARDED] +
 				 v[SHUNT_VERDICT_EDGE_ANSWERED] + v[SHUNT_VERDICT_EDGE_DROPPED],
@@ -390,7 +438,9 @@ static void garbage_for_nobody_passes_unchanged_and_all_is_counted_once(void **s
 	static struct garbage g;
 	struct fixture *f;
 
-	s.icmp_rate = 50; /* so that the rate is met, too */
+	s.icmp_rate = 50; /* so that the rates are met, too */
+	s.hop_rate = 300;
+	s.features = SHUNT_FEATURE_GUE | SHUNT_FEATURE_SECOND_CHANCE;
 	world_reopen(state, &s);
 	f = *state;
 	make_templates();
@@ -413,7 +463,7 @@ static void garbage_is_harmless_with_all_features_too(void **state)
 	struct fixture *f;
 
 	s.features = SHUNT_FEATURE_ANY_PORT | SHUNT_FEATURE_THEN_EDGE | SHUNT_FEATURE_FRAGS | SHUNT_FEATURE_AFFINITY |
-		     SHUNT_FEATURE_QUIC;
+		     SHUNT_FEATURE_QUIC | SHUNT_FEATURE_GUE | SHUNT_FEATURE_SECOND_CHANCE;
 	world_reopen(state, &s);
 	f = *state;
 	make_templates();

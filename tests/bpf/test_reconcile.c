@@ -25,10 +25,12 @@
 #include "base/clean.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "model/alternates.h"
 #include "model/table.h"
 #include "netns.h"
 #include "packet.h"
 #include "reconcile/reconcile.h"
+#include "want.h"
 
 #define PINS "/sys/fs/bpf/shunt-test-reconcile"
 
@@ -1614,6 +1616,322 @@ static void any_sequence_of_configurations_ends_where_its_last_alone_would(void 
 	}
 }
 
+/* ---- forward: gue ---- */
+
+#define GUE(options, backends) \
+	"services:\n  - { name: web, listen: '192.0.2.10:80/tcp', health: none, forward: gue, " \
+	"backends: [" backends "]" options " }\n"
+
+/* The backend whose number is at this place of the head of the slot's ranking in the kernel, or NULL. */
+static const struct shunt_backend *ranked(const struct reconcile_service *s, uint32_t slot, int place)
+{
+	__u64 table = dp_services(w.dp)[s->id].table;
+	__u16 number = dp_alternates(w.dp)[shunt_table_first_slot(table) + slot].ranked >> 16 * place;
+
+	if (number == SHUNT_NONE)
+		return NULL;
+	return &dp_backends(w.dp)[dp_members(w.dp)[shunt_table_first_member(table) + number].backend];
+}
+
+static bool is_at(const struct shunt_backend *b, const struct service *conf, uint16_t number)
+{
+	return number == TABLE_NONE ? !b : b && !memcmp(&b->address, conf->backends[number].at.addr.b, 16);
+}
+
+static uint16_t number_of(const struct shunt_backend *b, const struct service *conf)
+{
+	uint16_t n = 0;
+
+	while (n < conf->n_backends && !is_at(b, conf, n))
+		n++;
+	return n < conf->n_backends ? n : TABLE_NONE;
+}
+
+/* t: an own table of the configuration */
+static bool rankings_are_those_of(const struct table *t, const struct service *conf)
+{
+	_cleanup_free_ uint16_t(*heads)[TABLE_RANKED] = calloc(t->n_slots, sizeof(*heads));
+	struct reconcile_service s = service(conf->name);
+	bool same = true;
+
+	table_ranked(t, 0, t->n_slots, heads);
+	for (uint32_t i = 0; i < s.n_slots && same; i++) {
+		uint64_t word = alternates_ranked(t->base[i], heads[i], number_of(owner(&s, i), conf));
+
+		for (int k = 0; k < SHUNT_ALTERNATES && same; k++)
+			same = is_at(ranked(&s, i, k), conf, word >> 16 * k);
+	}
+	reconcile_service_clear(&s);
+	return same;
+}
+
+/* The loop may need a while. */
+static void check_rankings(const char *name)
+{
+	const struct service *conf = config_service(reconcile_config(w.r), name);
+	_cleanup_free_ struct table_member *m = calloc(conf->n_backends, sizeof(*m));
+	_cleanup_(table_freep) struct table *t = NULL;
+	struct reconcile_service s = service(name);
+	int patience = 300;
+
+	for (size_t i = 0; i < conf->n_backends; i++)
+		m[i] = (struct table_member){ table_key(conf->backends[i].at.addr.b, conf->backends[i].at.port),
+					      conf->backends[i].weight, true };
+	assert_int_equal(table_build(&t, m, conf->n_backends, s.n_slots), 0);
+	reconcile_service_clear(&s);
+	while (!rankings_are_those_of(t, conf) && --patience)
+		settle();
+	if (!patience)
+		fail_msg("the rankings of service %s are not those of its table", name);
+}
+
+/* Who is taken away is gone at once: it would rank on as long as it has flows. */
+#define AT_ONCE ", transition: 0s, drain: 0s"
+
+static void rankings_follow_the_table_through_every_change(void **state)
+{
+	static const char *const steps[] = {
+		GUE(AT_ONCE, B(2) "," B(3) "," B(4)),
+		GUE(AT_ONCE, B(2) "," B(3) "," B(4) "," B(5)),
+		GUE(AT_ONCE, "{ address: " B(2) ", weight: 20 }," B(3) ", { address: " B(4) ", state: draining }," B(5)),
+		GUE(AT_ONCE, B(5) "," B(3)),
+		GUE(AT_ONCE, B(5)),
+		GUE(AT_ONCE ", slots: 1024", B(5) "," B(6) "," B(7)),
+		GUE(AT_ONCE ", slots: 8192", B(5) "," B(6) "," B(7)), /* the region moves, and nothing else is new */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		apply(steps[i]);
+		check_rankings("web");
+	}
+}
+
+static void rankings_are_there_when_nothing_but_the_tunnel_is_another(void **state)
+{
+	(void)state;
+	apply("services: []\n");
+	memset(dp_alternates(w.dp), 0x11, 524288 * sizeof(struct shunt_alternates));
+	apply(WEB(B(2) "," B(3) "," B(4)));
+	apply(GUE("", B(2) "," B(3) "," B(4)));
+	check_rankings("web");
+	apply(WEB(B(2) "," B(3) "," B(4)));
+	apply(WEB(B(2) "," B(3)));
+	apply(GUE("", B(2) "," B(3)));
+	check_rankings("web");
+}
+
+#define LARGE(name, address, backends) \
+	"  - { name: " name ", listen: '" address ":80/tcp', health: none, forward: gue, slots: 131072, " \
+	"backends: [" backends "] }\n"
+
+static void no_large_service_waits_for_another_for_ever(void **state)
+{
+	(void)state;
+	apply("services: []\n");
+	apply("services:\n" LARGE("a", "192.0.2.20", B(2) "," B(3) "," B(4))
+	      LARGE("b", "192.0.2.21", B(5) "," B(6) "," B(7)));
+	check_rankings("a");
+	check_rankings("b");
+}
+
+static void name_members(uint64_t word, uint32_t n, uint32_t slot)
+{
+	for (int k = 0; k < SHUNT_ALTERNATES; k++) {
+		uint16_t number = word >> 16 * k;
+
+		if (number != SHUNT_NONE && number >= n)
+			fail_msg("slot %u: number %u is no member of the service", slot, number);
+	}
+}
+
+/* Numbers of another service's members would lead to its backends. */
+static void until_they_are_known_alternates_name_nobody(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parse("services:\n" LARGE("a", "192.0.2.20", B(2) "," B(3)));
+	const struct shunt_alternates *all;
+
+	(void)state;
+	apply("services: []\n");
+	memset(dp_alternates(w.dp), 0x11, 524288 * sizeof(struct shunt_alternates));
+	assert_int_equal(reconcile_apply(w.r, c), 0);
+	struct reconcile_service s = service("a");
+
+	all = dp_alternates(w.dp) + shunt_table_first_slot(dp_services(w.dp)[s.id].table);
+	for (uint32_t i = 0; i < s.n_slots; i++) {
+		name_members(all[i].owners, 2, i);
+		name_members(all[i].ranked, 2, i);
+	}
+	reconcile_service_clear(&s);
+	check_rankings("a");
+}
+
+static const struct shunt_backend *entry_of(const char *address)
+{
+	struct addr a;
+
+	assert_int_equal(addr_parse(address, &a), 0);
+	for (uint32_t i = 0; i < 1024; i++) {
+		const struct shunt_backend *b = &dp_backends(w.dp)[i];
+
+		if (b->flags & SHUNT_BACKEND_USED && !memcmp(&b->address, a.b, 16))
+			return b;
+	}
+	return NULL;
+}
+
+static void entries_say_their_tunnel_and_the_room_in_it(void **state)
+{
+	(void)state;
+	sh("ip addr add fd09::1/64 dev v0 nodad && ip neigh replace fd09::2 lladdr 02:00:00:00:00:01 nud permanent dev v0");
+	apply("services: []\n");
+	apply(GUE("", B(2) ", '[fd09::2]:80'"));
+	assert_int_equal(entry_of("10.9.0.2")->forward, SHUNT_FORWARD_GUE);
+	assert_int_equal(entry_of("10.9.0.2")->room, 1500 - 64);
+	assert_int_equal(entry_of("fd09::2")->forward, SHUNT_FORWARD_GUE);
+	assert_int_equal(entry_of("fd09::2")->room, 1500 - 168);
+	apply(WEB(B(2) ", '[fd09::2]:80'"));
+	assert_int_equal(entry_of("10.9.0.2")->forward, SHUNT_FORWARD_IPIP);
+	assert_int_equal(entry_of("10.9.0.2")->room, 1500 - 20);
+	assert_int_equal(entry_of("fd09::2")->room, 1500 - 40);
+	sh("ip addr del fd09::1/64 dev v0");
+}
+
+/* The loop does not run in between: what it would look up is inherited. */
+static void a_backend_that_changes_its_tunnel_can_be_reached_at_once(void **state)
+{
+	_cleanup_(config_freep) struct config *gue = parse(GUE("", B(2))), *ipip = parse(WEB(B(2)));
+
+	(void)state;
+	apply("services: []\n");
+	apply(WEB(B(2)));
+	assert_int_equal(reconcile_apply(w.r, gue), 0);
+	for (int i = 0; i < 2; i++) {
+		struct reconcile_service s = service("web");
+		const struct shunt_backend *b = owner(&s, 0);
+
+		assert_true(b->flags & SHUNT_BACKEND_NEXTHOP);
+		assert_int_equal(b->forward, i ? SHUNT_FORWARD_IPIP : SHUNT_FORWARD_GUE);
+		assert_int_equal(b->room, i ? 1480 : 1436);
+		reconcile_service_clear(&s);
+		assert_int_equal(reconcile_apply(w.r, ipip), 0);
+	}
+	settle();
+}
+
+static void the_next_daemon_takes_up_backends_and_rankings_as_they_are(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parse(GUE(", slots: 65536", B(2) "," B(3)));
+	struct reconcile_stats before, after;
+	const struct shunt_backend *entry;
+
+	(void)state;
+	apply("services: []\n");
+	apply(GUE(", slots: 65536", B(2) "," B(3)));
+	check_rankings("web");
+	entry = entry_of("10.9.0.2");
+	reconcile_stats(w.r, &before);
+	uint32_t id = entry - dp_backends(w.dp);
+
+	close_world();
+	open_world();
+	assert_int_equal(reconcile_apply(w.r, c), 0); /* the loop has not run */
+	entry = entry_of("10.9.0.2");
+	assert_int_equal(entry - dp_backends(w.dp), id);
+	assert_true(entry->flags & SHUNT_BACKEND_NEXTHOP);
+	struct reconcile_service s = service("web");
+
+	for (uint32_t i = 0; i < s.n_slots; i++)
+		assert_true(ranked(&s, i, 0)); /* the one of the two that does not own it */
+	reconcile_service_clear(&s);
+	check_rankings("web");
+	settle();
+	reconcile_stats(w.r, &after);
+	assert_int_equal(before.backends, after.backends);
+	assert_int_equal(entry_of("10.9.0.2")->room, 1500 - 64);
+}
+
+/* ---- the ways to other backends ---- */
+
+static void configure_backend(void)
+{
+	_cleanup_(config_freep) struct config *c = parse("interfaces: [{ name: v0, role: backend }]\nservices: []\n");
+
+	assert_int_equal(dp_configure(w.dp, c, true), 0);
+}
+
+/* A packet of a flow that nobody has here arrives, and names this one: what the backend program does with it. */
+static int arrives_strange(const char *next)
+{
+	static const struct flow flow = { "198.51.100.7", "192.0.2.10", 40000, 80, IPPROTO_TCP };
+	const struct gue gue = { .n = 1, .hops = { next } };
+	const struct tunnel t = { .src = "198.18.0.1", .gue = &gue };
+	static struct packet in, inner;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in.b);
+
+	flow_packet(&inner, &flow, &(struct shape){ .bare = true });
+	tunnel_packet(&in, &t, &inner);
+	opts.data_size_in = in.len;
+	assert_int_equal(bpf_prog_test_run_opts(dp_program_fd(w.dp, ROLE_BACKEND), &opts), 0);
+	return opts.retval;
+}
+
+static void wait_for_action(const char *next, int action)
+{
+	int patience = 300;
+
+	while (arrives_strange(next) != action && --patience)
+		settle();
+	assert_true(patience);
+}
+
+static int count_hop(void *n, const struct addr *to)
+{
+	(void)to;
+	++*(int *)n;
+	return 0;
+}
+
+static int hops(void)
+{
+	int n = 0;
+
+	assert_int_equal(dp_hop_each(w.dp, count_hop, &n), 0);
+	return n;
+}
+
+static void the_way_to_a_stranger_is_found_kept_by_the_next_daemon_and_forgotten_with_its_route(void **state)
+{
+	(void)state;
+	sh("ip addr add 10.11.0.1/16 dev v0 && ip neigh replace 10.11.0.7 lladdr 02:00:00:00:00:07 nud permanent dev v0 && "
+	   "ip neigh replace 10.11.0.8 lladdr 02:00:00:00:00:08 nud permanent dev v0");
+	apply(GUE("", B(2)));
+	configure_backend();
+	assert_int_equal(hops(), 0);
+	assert_int_equal(arrives_strange("10.11.0.7"), XDP_TX);
+	wait_for_action("10.11.0.7", XDP_REDIRECT);
+	wait_for_action("10.11.0.8", XDP_REDIRECT);
+	assert_int_equal(arrives_strange("172.16.0.1"), XDP_TX); /* no route leads there */
+	settle();
+	assert_int_equal(arrives_strange("172.16.0.1"), XDP_TX);
+	assert_int_equal(hops(), 2);
+	close_world();
+	open_world();
+	apply(GUE("", B(2)));
+	configure_backend();
+	assert_int_equal(arrives_strange("10.11.0.7"), XDP_REDIRECT);
+	assert_int_equal(hops(), 2);
+	sh("ip addr del 10.11.0.1/16 dev v0"); /* and the route with it */
+	wait_for_action("10.11.0.7", XDP_TX);
+	wait_for_action("10.11.0.8", XDP_TX);
+	assert_int_equal(hops(), 0);
+	sh("ip addr add 10.11.0.1/16 dev v0");
+	sh("ip neigh replace 10.11.0.7 lladdr 02:00:00:00:00:07 nud permanent dev v0");
+	wait_for_action("10.11.0.7", XDP_REDIRECT);
+	sh("ip addr del 10.11.0.1/16 dev v0");
+	wait_for_action("10.11.0.7", XDP_TX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1647,6 +1965,14 @@ int main(void)
 		cmocka_unit_test(who_retires_stays_when_not_even_that_would_make_room),
 		cmocka_unit_test_setup(who_was_never_checked_gets_nothing_while_another_is_proven, far_begin),
 		cmocka_unit_test_teardown(verdicts_of_a_service_that_starts_move_nothing_but_what_fails, far_end),
+		cmocka_unit_test(rankings_follow_the_table_through_every_change),
+		cmocka_unit_test(rankings_are_there_when_nothing_but_the_tunnel_is_another),
+		cmocka_unit_test(no_large_service_waits_for_another_for_ever),
+		cmocka_unit_test(until_they_are_known_alternates_name_nobody),
+		cmocka_unit_test(entries_say_their_tunnel_and_the_room_in_it),
+		cmocka_unit_test(a_backend_that_changes_its_tunnel_can_be_reached_at_once),
+		cmocka_unit_test(the_next_daemon_takes_up_backends_and_rankings_as_they_are),
+		cmocka_unit_test(the_way_to_a_stranger_is_found_kept_by_the_next_daemon_and_forgotten_with_its_route),
 		cmocka_unit_test(a_daemon_that_dies_between_stores_leaves_what_the_next_takes_up),
 		cmocka_unit_test(a_daemon_that_dies_while_slots_are_given_back_leaves_what_the_next_takes_up),
 		cmocka_unit_test(any_sequence_of_configurations_ends_where_its_last_alone_would),

@@ -79,7 +79,7 @@ static void a_forwarded_packet_is_traced_to_its_backend(void **state)
 		flow_packet(&in, world_flows[i], NULL);
 		traced(f, XDP_REDIRECT, &t);
 		want_tunnel(&want, &in, &f->settings, &f->backends[WORLD_BACKEND],
-			    flow_hash(f->settings.seed, world_flows[i]));
+			    flow_hash(f->settings.seed, world_flows[i]), NULL);
 		check_same_as_want(f);
 	}
 }

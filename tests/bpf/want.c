@@ -60,21 +60,60 @@ static void age(uint8_t *ip)
 	}
 }
 
-void want_tunnel(struct packet *want, const struct packet *in, const struct shunt_settings *settings,
-		 const struct shunt_backend *backend, uint64_t hash)
+/* Between the outer IP header and what is inside. */
+static void gue_headers(struct packet *p, const struct gue *gue, uint16_t port, uint8_t proto, bool v6)
 {
+	size_t each = v6 ? 16 : 4;
+	uint8_t h[8 + 7 * 16] = { 1 + gue->n * each / 4, proto, 0, 0, 's', 'h', gue->next, gue->n };
+
+	for (unsigned i = 0; i < gue->n; i++) {
+		struct shunt_addr a = { .words = { 0 } };
+
+		if (gue->hops[i])
+			a = addr_of(gue->hops[i]);
+		memcpy(h + 8 + each * i, (const uint8_t *)&a + 16 - each, each);
+	}
+	udp(p, port, 6080);
+	bytes(p, h, 8 + each * gue->n);
+}
+
+/* All layers, then no checksum in the tunnel's UDP header. */
+static void finish_tunnel(struct packet *p, bool gue)
+{
+	packet_finish(p);
+	if (gue)
+		put16(p->b + packet_layer(p, LAYER_UDP) + 6, 0);
+}
+
+static void next_header(struct packet *p, uint8_t proto)
+{
+	unsigned last = p->n_layers - 1;
+	size_t at = p->layers[last].kind == LAYER_IP4 ? 9 : p->layers[last].kind == LAYER_IP6 ? 6 : 0;
+
+	p->b[p->layers[last].at + at] = proto;
+}
+
+void want_tunnel(struct packet *want, const struct packet *in, const struct shunt_settings *settings,
+		 const struct shunt_backend *backend, uint64_t hash, const struct gue *gue)
+{
+	static const struct gue nobody;
 	const uint8_t *ip = in->b + packet_l3(in);
+	bool is_gue = backend->forward == SHUNT_FORWARD_GUE;
+	uint8_t proto = packet_is4(in) ? 4 : 41;
 	size_t at;
 
 	ether_between(want, backend->dmac, backend->smac);
 	if (backend->vlan)
 		vlan(want, 0x8100, ntohs(backend->vlan));
 	outer_header(want, settings, backend, hash, traffic_class(ip));
-	want->b[want->layers[want->n_layers - 1].at + (mapped(&backend->address) ? 9 : 6)] = packet_is4(in) ? 4 : 41;
+	if (is_gue)
+		gue_headers(want, gue ? gue : &nobody, 0xc000 | (hash >> 32 & 0x3fff), proto, !mapped(&backend->address));
+	else
+		next_header(want, proto);
 	at = want->len;
 	bytes(want, ip, packet_l3_len(in));
 	age(want->b + at);
-	packet_finish(want);
+	finish_tunnel(want, is_gue);
 }
 
 /* ---- answers ---- */
@@ -140,31 +179,45 @@ void want_icmp_error(struct packet *want, const struct packet *in, uint8_t type,
 
 /* ---- at the backend ---- */
 
-static void frame_of(struct packet *p, const struct tunnel *t)
+static void tags_of(struct packet *p, const struct tunnel *t)
 {
-	ether(p);
 	for (int i = 0; i < 2 && t->tpid[i]; i++)
 		vlan(p, t->tpid[i], t->tci[i]);
 }
 
-void tunnel_packet(struct packet *p, const struct tunnel *t, const struct packet *inner)
+static void frame_of(struct packet *p, const struct tunnel *t)
+{
+	ether(p);
+	tags_of(p, t);
+}
+
+/* From the outer IP header on. */
+static void tunnel_in_frame(struct packet *p, const struct tunnel *t, const struct packet *inner)
 {
 	uint8_t next = packet_is4(inner) ? 4 : 41;
 
-	frame_of(p, t);
 	if (t->outer6) {
 		ip6(p, (struct ip6){ .src = t->src ? t->src : "fd00:99::1234",
-				     .dst = t->dst ? t->dst : "2001:db8:bb::11", .tclass = t->tos });
+				     .dst = t->dst ? t->dst : "2001:db8:bb::11", .tclass = t->tos, .hops = t->ttl });
 		if (t->ext)
 			t->ext(p);
-		p->b[p->layers[p->n_layers - 1].at + (p->layers[p->n_layers - 1].kind == LAYER_IP6 ? 6 : 0)] = next;
 	} else {
 		ip4(p, (struct ip4){ .src = t->src ? t->src : "10.99.12.34", .dst = t->dst ? t->dst : "10.0.0.11",
-				     .tos = t->tos, .proto = next, .frag = t->frag, .options = t->options,
+				     .tos = t->tos, .ttl = t->ttl, .frag = t->frag, .options = t->options,
 				     .n_options = t->n_options });
 	}
+	if (t->gue)
+		gue_headers(p, t->gue, 0xc123, next, t->outer6);
+	else
+		next_header(p, next);
 	bytes(p, inner->b, inner->len);
-	packet_finish(p);
+	finish_tunnel(p, t->gue);
+}
+
+void tunnel_packet(struct packet *p, const struct tunnel *t, const struct packet *inner)
+{
+	frame_of(p, t);
+	tunnel_in_frame(p, t, inner);
 }
 
 void want_delivered(struct packet *want, const struct tunnel *t, const struct packet *inner)
@@ -172,4 +225,25 @@ void want_delivered(struct packet *want, const struct tunnel *t, const struct pa
 	frame_of(want, t);
 	put16(want->b + want->len - 2, packet_is4(inner) ? 0x0800 : 0x86dd);
 	bytes(want, inner->b, inner->len);
+}
+
+void want_sent_on(struct packet *want, const struct tunnel *t, const struct packet *inner, unsigned to,
+		  const struct shunt_backend *way)
+{
+	struct tunnel out = *t;
+	struct gue gue = *t->gue;
+
+	gue.next = to + 1;
+	out.gue = &gue;
+	out.dst = gue.hops[to];
+	out.ttl = (t->ttl ? t->ttl : 64) - 1;
+	if (!way) {
+		ether_between(want, mac_peer, mac_ours);
+		tags_of(want, t);
+	} else {
+		ether_between(want, way->dmac, way->smac);
+		if (way->vlan)
+			vlan(want, 0x8100, ntohs(way->vlan));
+	}
+	tunnel_in_frame(want, &out, inner);
 }

@@ -8,9 +8,19 @@
 
 #include "packet.h"
 
-/* The tunnel packet to a backend. hash: of the flow. Padding of the frame is not part of it. */
+/* The GUE header of a tunnel packet: who else may know the flow. */
+struct gue {
+	unsigned n; /* addresses */
+	const char *hops[7]; /* NULL: nobody at this place */
+	uint8_t next;
+};
+
+/*
+ * The tunnel packet to a backend. hash: of the flow. gue: for a backend that is reached so; NULL: nobody else. Padding of
+ * the frame is not part of it.
+ */
 void want_tunnel(struct packet *want, const struct packet *in, const struct shunt_settings *settings,
-		 const struct shunt_backend *backend, uint64_t hash);
+		 const struct shunt_backend *backend, uint64_t hash, const struct gue *gue);
 
 /* The answer to an echo request. */
 void want_echo(struct packet *want, const struct packet *in);
@@ -23,15 +33,20 @@ struct tunnel {
 	uint16_t tpid[2], tci[2];
 	const char *src, *dst; /* outer; NULL: an allowed source, the backend's address */
 	bool outer6;
-	uint8_t tos;
+	uint8_t tos, ttl; /* ttl 0: 64 */
 	uint16_t frag;
 	const uint8_t *options;
 	size_t n_options;
 	void (*ext)(struct packet *p);
+	const struct gue *gue; /* NULL: IPIP */
 };
 void tunnel_packet(struct packet *p, const struct tunnel *t, const struct packet *inner);
 
 /* What it must become when it is delivered: the frame's addresses and tags, then the inner packet. */
 void want_delivered(struct packet *want, const struct tunnel *t, const struct packet *inner);
+
+/* What it must become when it is sent on to `to`, its next address: by this way, or back to its sender (NULL). */
+void want_sent_on(struct packet *want, const struct tunnel *t, const struct packet *inner, unsigned to,
+		  const struct shunt_backend *way);
 
 #endif

@@ -87,6 +87,10 @@ write_configs() {
 			services:
 			  - { name: web, listen: ["192.0.2.10:80/tcp"], health: none, backends: [{ address: "10.2.0.2:80" }] }
 			  - { name: six, listen: ["[2001:db8::10]:80/tcp"], health: none, backends: [{ address: "[fd02::2]:80" }] }
+			  - { name: gue, listen: ["192.0.2.11:80/tcp"], forward: gue, health: none,
+			      backends: [{ address: "10.2.0.2:80" }, { address: "10.2.0.3:80", state: draining }] }
+			  - { name: gue6, listen: ["[2001:db8::11]:80/tcp"], forward: gue, health: none,
+			      backends: [{ address: "[fd02::2]:80" }, { address: "[fd02::3]:80", state: draining }] }
 		END
 	} > /run/balancer.yaml
 	{
@@ -95,8 +99,18 @@ write_configs() {
 			backend: { loopback: true }
 			services:
 			  - { name: all, listen: ["192.0.2.10:80/tcp", "[2001:db8::10]:80/tcp"] }
+			  - { name: gue, listen: ["192.0.2.11:80/tcp", "[2001:db8::11]:80/tcp"] }
 		END
 	} > /run/backend.yaml
+	{
+		config spare "[edge, backend]" eth0 auto
+		cat <<-END
+			services:
+			  - { name: any, listen: ["192.0.2.12:*/tcp", "[2001:db8::12]:*/udp"], forward: gue, health: none, backends: ["10.3.0.1"] }
+			  - { name: quic, listen: ["192.0.2.12:443/udp"], affinity: client, quic: { config: 0, server-id: 2 },
+			      health: none, backends: [{ address: "10.3.0.1:443", server-id: "0a0b" }] }
+		END
+	} > /run/spare.yaml
 }
 
 # What only some services need is loaded only then.
@@ -106,8 +120,11 @@ takes_options() {
 		echo '  - { name: quic, listen: ["192.0.2.10:443/udp"], affinity: client, quic: { config: 0, server-id: 2 },'
 		echo '      health: none, backends: [{ address: "10.2.0.2:443", server-id: "0a0b" }] }'
 	} > /run/options.yaml
-	shunt -s /run/balancer.sock apply /run/options.yaml && fetches 192.0.2.10
+	# an emulated machine may load for longer than the daemon lets anyone wait for an answer
+	shunt -s /run/balancer.sock apply /run/options.yaml || wait_for 60 has_options && fetches 192.0.2.10
 }
+
+has_options() { shunt -s /run/balancer.sock service list | grep -q quic; }
 
 answers() { shunt -s "/run/$1.sock" status > /dev/null; }
 
@@ -126,16 +143,17 @@ answers_or_died() {
 }
 
 unload() {
-	for node in balancer backend; do
+	for node in balancer backend spare; do
 		[ ! -e /run/$node.pid ] || kill "$(cat /run/$node.pid)"
 		rm -f /run/$node.pid
 	done 2> /dev/null
 	wait_for 10 refuse_to_answer
 	shuntd --unload --pins /sys/fs/bpf/balancer
 	in_ns backend shuntd --unload --pins /sys/fs/bpf/backend
+	in_ns spare shuntd --unload --pins /sys/fs/bpf/spare
 }
 
-refuse_to_answer() { ! answers balancer && ! answers backend; }
+refuse_to_answer() { ! answers balancer && ! answers backend && ! answers spare; }
 
 # ---- the tests ----
 
@@ -145,6 +163,24 @@ fetch() { in_ns client curl -gsS --max-time 3 "http://$1/" | grep 'the backend';
 fetches() { fetch "$1" && fetch "$1" && fetch "$1"; }
 pings() { in_ns client ping -c 1 -W 3 "$1"; }
 forwarded() { shunt -j -s /run/balancer.sock status | grep -q '"edge_forwarded": *[1-9]'; }
+
+nothing_sent_on() { ! shunt -j -s /run/backend.sock status | grep '"backend_sent_on": *[1-9]'; }
+
+# The backend without shunt: Linux takes what the balancer sends, and skips what only shunt's own program understands.
+stock_backend() {
+	kill "$(cat /run/backend.pid)" && rm /run/backend.pid
+	wait_for 10 is_gone
+	in_ns backend shuntd --unload --pins /sys/fs/bpf/backend || return 1
+	ip -n backend fou add port 6080 gue
+	ip -n backend fou add port 6080 gue -6
+	ip -n backend link set tunl0 up
+	ip -n backend link set ip6tnl0 up
+	ip -n backend addr add 192.0.2.11/32 dev lo
+	ip -n backend addr add 2001:db8::11/128 dev lo nodad
+	in_ns backend sh -c 'for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done'
+}
+
+is_gone() { ! answers backend; }
 
 # lets_pass WORD: xdp (native) or off, for what the programs' XDP_TX and redirect need at the other end of a veth
 lets_pass() {
@@ -165,17 +201,25 @@ try_mode() {
 	check "$1: requests go through the tunnel and are answered (IPv4)" fetches 192.0.2.10
 	check "$1: requests go through the tunnel and are answered (IPv6)" fetches '[2001:db8::10]'
 	check "$1: the kernel takes the edge program with every option of a service, which forwards" takes_options
+	check "$1: requests go through a GUE tunnel and are answered (IPv4)" fetches 192.0.2.11
+	check "$1: requests go through a GUE tunnel and are answered (IPv6)" fetches '[2001:db8::11]'
+	check "$1: of flows that are known nothing is sent on" nothing_sent_on
 	check "$1: echo requests are answered" pings 192.0.2.10
 	check "$1: packets are counted" forwarded
 }
 
 echo "SAYS kernel $(uname -r)"
-insmod /modules/veth.ko
+for module in $(cat /modules/order); do
+	insmod "/modules/$module.ko"
+done
 ip link set lo up
 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 2> /dev/null
 for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > "$f"; done
 cable client c0 1
 cable backend b0 2
+cable spare s0 3
+ip link set s0 mtu 9000 # in several buffers, where the kernel can
+ip -n spare link set eth0 mtu 9000
 in_ns backend httpd -h /www
 wait_for 10 in_ns backend curl -sf http://127.0.0.1/
 
@@ -185,8 +229,14 @@ check "explain works, or status says that this kernel lacks it" \
 	sh -c 'shunt -s /run/balancer.sock explain 10.1.0.2:4000 192.0.2.10:80/tcp | grep -q 10.2.0.2 ||
 		shunt -s /run/balancer.sock status | grep -q "shunt explain"'
 shunt -s /run/balancer.sock status | sed -n '/lacks/,$s/^/SAYS /p'
+write_configs native
+check "the kernel takes both programs with every feature" daemon spare nsenter --net=/run/netns/spare
 unload
 lets_pass off
 try_mode generic
+if [ -e /modules/fou.ko ] && check "a backend without shunt can take the tunnels" stock_backend; then
+	check "stock tunnels take what shunt sends by GUE (IPv4)" fetches 192.0.2.11
+	check "stock tunnels take what shunt sends by GUE (IPv6)" fetches '[2001:db8::11]'
+fi
 echo END
 poweroff -f

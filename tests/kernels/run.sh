@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 1
 : "${BUILD:=build}"
 BUILD=$(realpath -m "$BUILD")
 store=$BUILD/kernels
-patience=180 # seconds for one machine: an emulated one is slow
+patience=420 # seconds for one machine: an emulated one is slow
 [ $# -gt 0 ] || set -- bullseye bookworm
 n=0 failed=0
 
@@ -86,6 +86,17 @@ copy() {
 	done
 }
 
+# copy_modules FOLDER NAME...: each after those that it depends on. A compressed one is unpacked here: an older busybox cannot.
+copy_modules() {
+	local folder=$1 name
+	shift
+	for name; do
+		find "$folder" -name "$name.ko*" -exec cp {} "$root/modules/" \;
+		[ ! -e "$root/modules/$name.ko.xz" ] || xz -d "$root/modules/$name.ko.xz"
+		[ ! -e "$root/modules/$name.ko" ] || echo "$name" >> "$root/modules/order"
+	done
+}
+
 pass_program() {
 	clang -O2 -target bpf -c -x c -o "$root/pass.o" - <<-END
 		__attribute__((section("xdp"), used)) int pass(void *packet) { return 2; }
@@ -105,9 +116,7 @@ make_root() {
 		ln -s busybox "$root/bin/$applet"
 	done
 	copy "$(command -v ip)" "$(command -v ethtool)" "$(command -v curl)" "$BUILD/shuntd" "$BUILD/shunt" || return 1
-	# a compressed module is unpacked here: an older busybox cannot
-	find "$modules" -name 'veth.ko*' -exec cp {} "$root/modules/" \;
-	[ ! -e "$root/modules/veth.ko.xz" ] || xz -d "$root/modules/veth.ko.xz"
+	copy_modules "$modules" veth tunnel4 tunnel6 ip_tunnel udp_tunnel ip6_udp_tunnel ipip ip6_tunnel fou
 	echo 'the backend' > "$root/www/index.html"
 	pass_program
 	cp tests/kernels/init.sh "$root/init" && chmod 755 "$root/init"

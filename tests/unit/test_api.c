@@ -385,6 +385,36 @@ static void a_forwarded_packet_is_followed_to_its_next_hop(void **state)
 		     "leaves on eth0 to 02:00:00:00:00:0b (the interface it came in on)", NULL);
 }
 
+static void a_gue_tunnel_is_said_with_who_else_may_know_the_flow(void **state)
+{
+	struct steps s = question("192.0.2.10:80");
+
+	(void)state;
+	s.verdict = SHUNT_VERDICT_EDGE_FORWARDED;
+	s.xdp = XDP_REDIRECT;
+	s.tunnel = true;
+	s.forward = FORWARD_GUE;
+	addr_parse("2001:2::9", &s.tunnel_from);
+	addr_parse("2001:db8::11", &s.tunnel_to);
+	s.out_interface = "eth1";
+	assert_steps(&s, "a TCP SYN from 203.0.113.5:4711 to 192.0.2.10:80 arrives on eth0",
+		     "is sent in a GUE tunnel from 2001:2::9 to 2001:db8::11", "leaves on eth1 to 00:00:00:00:00:00", NULL);
+	s.n_others = 1;
+	addr_parse("2001:db8::12", &s.others[0]);
+	assert_steps(&s, "a TCP SYN from 203.0.113.5:4711 to 192.0.2.10:80 arrives on eth0",
+		     "is sent in a GUE tunnel from 2001:2::9 to 2001:db8::11",
+		     "if the flow is not known there, it is sent on to 2001:db8::12, who may know it",
+		     "leaves on eth1 to 00:00:00:00:00:00", NULL);
+	for (s.n_others = 0; s.n_others < SHUNT_HOPS; s.n_others++)
+		addr_parse("2001:db8:1111:2222:3333:4444:5555:6666", &s.others[s.n_others]);
+	addr_parse("2001:db8::12", &s.others[0]);
+#define LONG ", 2001:db8:1111:2222:3333:4444:5555:6666"
+	assert_steps(&s, "a TCP SYN from 203.0.113.5:4711 to 192.0.2.10:80 arrives on eth0",
+		     "is sent in a GUE tunnel from 2001:2::9 to 2001:db8::11",
+		     "if the flow is not known there, it is sent on to 2001:db8::12" LONG LONG LONG LONG LONG LONG
+		     ", one after the other until one knows it", "leaves on eth1 to 00:00:00:00:00:00", NULL);
+}
+
 static void a_runner_up_is_named(void **state)
 {
 	struct steps s = question("192.0.2.10:80");
@@ -490,6 +520,41 @@ static void a_tunnel_is_read_from_the_packet_that_leaves(void **state)
 	assert_true(s.tunnel);
 	assert_string_equal(addr_format(&s.tunnel_from, text), "2001:2::");
 	assert_string_equal(addr_format(&s.tunnel_to, text), "2001:db8::11");
+	assert_int_equal(s.forward, FORWARD_IPIP);
+}
+
+static void a_gue_tunnel_is_read_with_the_addresses_in_it(void **state)
+{
+	/* Ethernet, IPv4, UDP, GUE with three places of which one is empty */
+	static const uint8_t packet[] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0,
+					  0x45, 0, 0, 76, 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 18, 3, 9, 10, 0, 0, 11,
+					  0xc1, 0x23, 0x17, 0xc0, 0, 56, 0, 0, 4, 4, 0, 0, 's', 'h', 0, 3,
+					  10, 0, 0, 12, 0, 0, 0, 0, 10, 0, 0, 14 };
+	struct steps s = {};
+	char text[ADDR_TEXT];
+	uint8_t other[sizeof(packet)];
+
+	(void)state;
+	for (size_t len = 0; len < sizeof(packet); len++) {
+		steps_read_packet(&s, packet, len);
+		assert_false(s.tunnel);
+		assert_int_equal(s.n_others, 0);
+	}
+	memcpy(other, packet, sizeof(other));
+	other[37]++; /* another port */
+	steps_read_packet(&s, other, sizeof(other));
+	assert_false(s.tunnel);
+	memcpy(other, packet, sizeof(other));
+	other[49] = SHUNT_HOPS + 1;
+	steps_read_packet(&s, other, sizeof(other));
+	assert_false(s.tunnel);
+	steps_read_packet(&s, packet, sizeof(packet));
+	assert_true(s.tunnel);
+	assert_int_equal(s.forward, FORWARD_GUE);
+	assert_string_equal(addr_format(&s.tunnel_to, text), "10.0.0.11");
+	assert_int_equal(s.n_others, 2);
+	assert_string_equal(addr_format(&s.others[0], text), "10.0.0.12");
+	assert_string_equal(addr_format(&s.others[1], text), "10.0.0.14");
 }
 
 int main(void)
@@ -511,12 +576,14 @@ int main(void)
 		cmocka_unit_test(an_interface_that_is_gone_is_named_by_its_number),
 		cmocka_unit_test(text_that_is_not_utf8_is_made_so),
 		cmocka_unit_test(a_forwarded_packet_is_followed_to_its_next_hop),
+		cmocka_unit_test(a_gue_tunnel_is_said_with_who_else_may_know_the_flow),
 		cmocka_unit_test(a_runner_up_is_named),
 		cmocka_unit_test(a_slot_in_transition_is_said_with_who_gets_the_packet),
 		cmocka_unit_test(a_drop_says_why_and_what_to_do),
 		cmocka_unit_test(what_is_no_services_is_passed_with_a_hint),
 		cmocka_unit_test(every_reason_has_steps),
 		cmocka_unit_test(a_tunnel_is_read_from_the_packet_that_leaves),
+		cmocka_unit_test(a_gue_tunnel_is_read_with_the_addresses_in_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -305,7 +305,7 @@ static void every_setting_of_the_host_arrives(void **state)
 		"control: { socket: /run/b/b.sock, group: adm }\n"
 		"pins: /sys/fs/bpf/b\n"
 		"edge: { source: [\"2001:db8::/64\", 10.9.0.0/16], icmp-rate: 7, seed: 0xffffffffffffffff }\n"
-		"backend: { allow: 10.0.0.0/8, loopback: true }\n"
+		"backend: { allow: 10.0.0.0/8, loopback: true, second-chance: false, second-chance-rate: 0 }\n"
 		"limits: { services: 1, listeners: 2, members: 3, backends: 4, slots: 64, checks: 6, flows: 513 }\n");
 	char text[ENDPOINT_TEXT];
 
@@ -329,6 +329,8 @@ static void every_setting_of_the_host_arrives(void **state)
 	assert_int_equal(c->backend.n_allow, 1);
 	assert_string_equal(prefix_format(&c->backend.allow[0], text), "10.0.0.0/8");
 	assert_true(c->backend.loopback);
+	assert_false(c->backend.second_chance);
+	assert_int_equal(c->backend.second_chance_rate, 0);
 	assert_int_equal(c->limits.services, 1);
 	assert_int_equal(c->limits.listeners, 2);
 	assert_int_equal(c->limits.members, 3);

@@ -187,6 +187,8 @@ static void every_setting_is_compared(void **state)
 	b->edge.seed++;
 	b->backend.n_allow = 1;
 	b->backend.loopback = !b->backend.loopback;
+	b->backend.second_chance = !b->backend.second_chance;
+	b->backend.second_chance_rate++;
 	b->limits.services++;
 	b->limits.listeners++;
 	b->limits.members++;
@@ -195,11 +197,13 @@ static void every_setting_is_compared(void **state)
 	b->limits.flows++;
 	b->checks_under_way++;
 	h = compare(a, b);
-	assert_int_equal(h.n, 19);
+	assert_int_equal(h.n, 21);
 	assert_non_null(strstr(h.changes, "interface eth0: role: edge -> edge and backend\n"));
 	assert_non_null(strstr(h.changes, "metrics.listen: 127.0.0.1:9650 -> off\n"));
 	assert_non_null(strstr(h.changes, "edge.source (IPv4): 198.18.0.0/16 -> 10.9.0.0/16\n"));
 	assert_non_null(strstr(h.changes, "backend.allow: 198.18.0.0/16, 2001:2::/64 -> 198.18.0.0/16\n"));
+	assert_non_null(strstr(h.changes, "backend.second-chance: true -> false\n"));
+	assert_non_null(strstr(h.changes, "backend.second-chance-rate: 50000 -> 50001\n"));
 	assert_non_null(strstr(h.states, "control.group is adm, the file says none\n"));
 }
 

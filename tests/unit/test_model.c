@@ -209,6 +209,8 @@ static void test_a_new_config_has_the_documented_defaults(void **state)
 	assert_memory_equal(&c->backend.allow[0], &c->edge.source4, sizeof(struct prefix));
 	assert_memory_equal(&c->backend.allow[1], &c->edge.source6, sizeof(struct prefix));
 	assert_false(c->backend.loopback);
+	assert_true(c->backend.second_chance);
+	assert_int_equal(c->backend.second_chance_rate, 50000);
 	assert_int_equal(c->limits.services, 4096);
 	assert_int_equal(c->limits.listeners, 16384);
 	assert_int_equal(c->limits.members, 65536);
@@ -445,8 +447,10 @@ static void test_what_this_version_does_not_have_is_said(void **state)
 	s->algorithm = ALGORITHM_RANDOM;
 	expect_fault(c, "web", "", "random is not available in this version", "use consistent");
 	s->algorithm = ALGORITHM_CONSISTENT;
+	s->forward = FORWARD_L2;
+	expect_fault(c, "web", "", "forward: l2 is not available in this version", "use ipip or gue");
 	s->forward = FORWARD_GUE;
-	expect_fault(c, "web", "", "gue is not available in this version", "use ipip");
+	expect_fine(c);
 }
 
 static void test_slots_are_a_power_of_two_from_64_to_2_to_the_20(void **state)
@@ -621,7 +625,7 @@ static void test_a_backend_needs_a_server_s_address_and_a_weight_that_fits(void 
 	}
 }
 
-static void test_an_ipip_backend_s_port_is_one_of_the_listen_ports(void **state)
+static void test_a_backend_s_port_behind_a_tunnel_is_one_of_the_listen_ports(void **state)
 {
 	_cleanup_(config_freep) struct config *c = config_new();
 	struct service *s = add(c, "web", "192.0.2.10:80/tcp [2001:db8::1]:80/tcp", "10.0.0.11:8080");
@@ -630,6 +634,8 @@ static void test_an_ipip_backend_s_port_is_one_of_the_listen_ports(void **state)
 	expect_fault(c, "web", "10.0.0.11:8080",
 		     "forward: ipip delivers packets unchanged, so the backend's port must be one of the listen ports (80)",
 		     "write 10.0.0.11:80");
+	s->forward = FORWARD_GUE;
+	expect_fault(c, "web", "10.0.0.11:8080", "forward: gue delivers packets unchanged", "write 10.0.0.11:80");
 	s->listens[1].port = 443;
 	expect_fault(c, "web", "10.0.0.11:8080", "(80, 443)", "write 10.0.0.11:80");
 	s->listens[1].port = 8080;
@@ -849,7 +855,7 @@ int main(void)
 		cmocka_unit_test(test_a_check_must_have_a_port_to_connect_to),
 		cmocka_unit_test(test_an_endpoint_is_in_a_service_only_once),
 		cmocka_unit_test(test_a_backend_needs_a_server_s_address_and_a_weight_that_fits),
-		cmocka_unit_test(test_an_ipip_backend_s_port_is_one_of_the_listen_ports),
+		cmocka_unit_test(test_a_backend_s_port_behind_a_tunnel_is_one_of_the_listen_ports),
 		cmocka_unit_test(test_a_long_list_of_ports_is_cut),
 		cmocka_unit_test(test_a_service_has_at_most_65535_backends),
 		cmocka_unit_test(test_a_listen_address_belongs_to_one_service_once),

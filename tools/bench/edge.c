@@ -3,9 +3,9 @@
  * edge.*: what one packet costs in the edge program, the one that the product loads and fills for a configuration with
  * four services of 100 backends each. Each row runs the wrapper (wrap.bpf.c) in turn with the empty program and with
  * the edge program, a million packets each time. In the service of edge.tcp4.transition every 16th slot is observed, as
- * bpf/slot.h calls it. Rows of services' options are run with a program of their own, so that the others' has none of
- * the code. Afterwards the product's own counters must say that every one of the packets took the path that the row
- * names.
+ * bpf/slot.h calls it. Rows of services' options, and of `forward: gue`, are run with a program of their own, so that
+ * the others' has none of the code. Afterwards the product's own counters must say that every one of the packets took
+ * the path that the row names.
  */
 #include <errno.h>
 #include <sched.h>
@@ -35,22 +35,26 @@ static const uint32_t flow_counts[] = { 1, 1000, 64000, 1000000 };
 #define SYN 0x02
 #define ACK 0x10
 
+/* A kind of configuration has a program of its own. */
+enum kind { PLAIN, OPTIONS, GUE, N_KINDS };
+
 static const struct row {
 	const char *name;
 	const char *service; /* whose packets they are; NULL: nobody's */
 	const char *client, *destination; /* the flow's number is mixed into the low bits of client */
 	uint16_t port;
 	uint8_t proto, tcp_flags;
-	bool options; /* the service has one: it is in a configuration of its own kind */
+	enum kind kind; /* of the configuration that the service is in */
 } rows[] = {
-	{ "edge.tcp4.established", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, ACK, false },
-	{ "edge.tcp6.established", "web6", "2001:db8:c::", "2001:db8:113::10", 80, IPPROTO_TCP, ACK, false },
-	{ "edge.udp4", "dns4", "10.0.0.0", "203.0.113.10", 53, IPPROTO_UDP, 0, false },
-	{ "edge.tcp4.syn", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, SYN, false },
-	{ "edge.tcp4.transition", "moving4", "10.0.0.0", "203.0.113.11", 80, IPPROTO_TCP, ACK, false },
-	{ "edge.pass", NULL, "10.0.0.0", "198.51.0.0", 80, IPPROTO_TCP, ACK, false }, /* and into this destination's */
-	{ "edge.udp4.client", "client4", "10.0.0.0", "203.0.113.10", 54, IPPROTO_UDP, 0, true },
-	{ "edge.udp4.quic", "quic4", "10.0.0.0", "203.0.113.10", 443, IPPROTO_UDP, 0, true },
+	{ "edge.tcp4.established", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, ACK, PLAIN },
+	{ "edge.tcp6.established", "web6", "2001:db8:c::", "2001:db8:113::10", 80, IPPROTO_TCP, ACK, PLAIN },
+	{ "edge.udp4", "dns4", "10.0.0.0", "203.0.113.10", 53, IPPROTO_UDP, 0, PLAIN },
+	{ "edge.tcp4.syn", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, SYN, PLAIN },
+	{ "edge.tcp4.transition", "moving4", "10.0.0.0", "203.0.113.11", 80, IPPROTO_TCP, ACK, PLAIN },
+	{ "edge.pass", NULL, "10.0.0.0", "198.51.0.0", 80, IPPROTO_TCP, ACK, PLAIN }, /* and into this destination's */
+	{ "edge.udp4.client", "client4", "10.0.0.0", "203.0.113.10", 54, IPPROTO_UDP, 0, OPTIONS },
+	{ "edge.udp4.quic", "quic4", "10.0.0.0", "203.0.113.10", 443, IPPROTO_UDP, 0, OPTIONS },
+	{ "edge.tcp4.gue", "web4", "10.0.0.0", "203.0.113.10", 80, IPPROTO_TCP, ACK, GUE },
 };
 
 static int expected_verdict(const struct row *r)
@@ -137,15 +141,24 @@ static struct service *client_service(struct config *c)
 	return s;
 }
 
-static struct config *make_config(bool options)
+/* All services go by GUE. */
+static void use_gue(struct config *c)
+{
+	for (size_t i = 0; i < c->n_services; i++)
+		c->services[i].forward = FORWARD_GUE;
+}
+
+static struct config *make_config(enum kind kind)
 {
 	_cleanup_(config_freep) struct config *c = world_config();
 
-	if (!c || (options && (!quic_service(c) || !client_service(c))) || !world_service(c, "web4", "203.0.113.10:80/tcp", "10.1.0.1", BACKENDS) ||
+	if (!c || (kind == OPTIONS && (!quic_service(c) || !client_service(c))) || !world_service(c, "web4", "203.0.113.10:80/tcp", "10.1.0.1", BACKENDS) ||
 	    !world_service(c, "dns4", "203.0.113.10:53/udp", "10.1.0.1", BACKENDS) ||
 	    !world_service(c, "moving4", "203.0.113.11:80/tcp", "10.1.0.1", BACKENDS) ||
 	    !world_service(c, "web6", "[2001:db8:113::10]:80/tcp", "2001:db8:1::1", BACKENDS))
 		return NULL;
+	if (kind == GUE)
+		use_gue(c);
 	return TAKE_PTR(c);
 }
 
@@ -161,7 +174,7 @@ struct lab {
 	struct wrap_bench *wrap;
 	int prog;
 	uint32_t ifindex; /* where packets come in */
-	bool options; /* its services have some */
+	enum kind kind; /* of its services */
 	uint8_t frame[WRAP_FRAME];
 };
 
@@ -198,7 +211,7 @@ static void move_slots(struct lab *lab)
 
 static int open_lab(struct lab *lab)
 {
-	_cleanup_(config_freep) struct config *c = make_config(lab->options);
+	_cleanup_(config_freep) struct config *c = make_config(lab->kind);
 	int edge, err;
 
 	if (!c)
@@ -340,9 +353,9 @@ static int measure(struct lab *lab, const struct row *r, uint32_t flows, double 
 	return !err && r->service ? check_spread(r, flows, &before, &after) : err;
 }
 
-static bool is_of(const struct row *r, bool options)
+static bool is_of(const struct row *r, enum kind kind)
 {
-	return r->options == options && bench_wants(r->name);
+	return r->kind == kind && bench_wants(r->name);
 }
 
 static int measure_rows(struct lab *lab, int load, struct samples samples[][ARRAY_SIZE(flow_counts)])
@@ -350,7 +363,7 @@ static int measure_rows(struct lab *lab, int load, struct samples samples[][ARRA
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		for (size_t k = 0; is_of(&rows[i], lab->options) && k < ARRAY_SIZE(flow_counts) && !err; k++)
+		for (size_t k = 0; is_of(&rows[i], lab->kind) && k < ARRAY_SIZE(flow_counts) && !err; k++)
 			err = measure(lab, &rows[i], flow_counts[k], &samples[i][k].gross[load * RUNS],
 				      &samples[i][k].harness[load * RUNS]);
 	return err;
@@ -374,20 +387,20 @@ static void stay_on_this_cpu(void)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-static bool something_is_wanted(bool options)
+static bool something_is_wanted(enum kind kind)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (is_of(&rows[i], options))
+		if (is_of(&rows[i], kind))
 			return true;
 	return false;
 }
 
-static int load_and_measure(int load, bool options, struct samples samples[][ARRAY_SIZE(flow_counts)])
+static int load_and_measure(int load, enum kind kind, struct samples samples[][ARRAY_SIZE(flow_counts)])
 {
-	struct lab lab = { .options = options };
+	struct lab lab = { .kind = kind };
 	int err;
 
-	if (!something_is_wanted(options))
+	if (!something_is_wanted(kind))
 		return 0;
 	err = open_lab(&lab);
 	if (!err)
@@ -402,16 +415,14 @@ int bench_edge(void)
 	cpu_set_t everywhere;
 	int err;
 
-	if (!something_is_wanted(false) && !something_is_wanted(true))
+	if (!something_is_wanted(PLAIN) && !something_is_wanted(OPTIONS) && !something_is_wanted(GUE))
 		return 0;
 	err = world_enter();
 	sched_getaffinity(0, sizeof(everywhere), &everywhere);
 	stay_on_this_cpu();
-	for (int load = 0; load < LOADS && !err; load++) {
-		err = load_and_measure(load, false, samples);
-		if (!err)
-			err = load_and_measure(load, true, samples);
-	}
+	for (int load = 0; load < LOADS; load++)
+		for (enum kind kind = PLAIN; kind < N_KINDS && !err; kind++)
+			err = load_and_measure(load, kind, samples);
 	sched_setaffinity(0, sizeof(everywhere), &everywhere);
 	if (!err)
 		report_rows(samples);

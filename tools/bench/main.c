@@ -36,6 +36,7 @@ static const struct expected {
 	{ "edge.pass", { 1, 1000, 64000, 1000000 } },
 	{ "edge.udp4.client", { 1, 1000, 64000, 1000000 } },
 	{ "edge.udp4.quic", { 1, 1000, 64000, 1000000 } },
+	{ "edge.tcp4.gue", { 1, 1000, 64000, 1000000 } },
 	{ "table.build", { ANY } },
 	{ "table.ranked", { ANY } },
 	{ "table.flip", { ANY } },

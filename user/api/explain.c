@@ -261,14 +261,23 @@ static void render_choice(const struct steps *s, json_t *o)
 	json_object_set_new(o, "failed_over", json_boolean(s->flags & SHUNT_TRACE_FAILED_OVER));
 }
 
+static json_t *render_tunnel(const struct steps *s)
+{
+	char from[ADDR_TEXT], to[ADDR_TEXT], other[ADDR_TEXT];
+	json_t *others = json_array();
+
+	for (unsigned i = 0; i < s->n_others; i++)
+		json_array_append_new(others, json_string(addr_format(&s->others[i], other)));
+	return json_pack("{s:s, s:s, s:s, s:o}", "forward", forward_names[s->forward], "source",
+			 addr_format(&s->tunnel_from, from), "destination", addr_format(&s->tunnel_to, to), "others", others);
+}
+
 static void render_way_out(const struct steps *s, json_t *o)
 {
-	char from[ADDR_TEXT], to[ADDR_TEXT];
 	const uint8_t *m = s->out_mac;
 
 	if (s->tunnel)
-		json_object_set_new(o, "tunnel", json_pack("{s:s, s:s}", "source", addr_format(&s->tunnel_from, from),
-							   "destination", addr_format(&s->tunnel_to, to)));
+		json_object_set_new(o, "tunnel", render_tunnel(s));
 	if (s->verdict == SHUNT_VERDICT_EDGE_FORWARDED)
 		json_object_set_new(o, "nexthop",
 				    json_pack("{s:o, s:o}", "interface", json_text(s->out_interface), "mac",

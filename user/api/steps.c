@@ -108,14 +108,27 @@ static void fails_over(const struct steps *s, json_t *list)
 
 /* ---- the way out ---- */
 
+static void names_others(const struct steps *s, json_t *list)
+{
+	char text[SHUNT_HOPS * (ADDR_TEXT + 2)], other[ADDR_TEXT];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < s->n_others; i++)
+		len += sprintf(text + len, "%s%s", i ? ", " : "", addr_format(&s->others[i], other));
+	if (len)
+		step(list, "if the flow is not known there, it is sent on to %s, %s", text,
+		     s->n_others > 1 ? "one after the other until one knows it" : "who may know it");
+}
+
 static void leaves(const struct steps *s, json_t *list)
 {
 	char from[ADDR_TEXT], to[ADDR_TEXT];
 	const uint8_t *m = s->out_mac;
 
 	if (s->tunnel)
-		step(list, "is sent in an IPIP tunnel from %s to %s", addr_format(&s->tunnel_from, from),
-		     addr_format(&s->tunnel_to, to));
+		step(list, "is sent in %s tunnel from %s to %s", s->forward == FORWARD_GUE ? "a GUE" : "an IPIP",
+		     addr_format(&s->tunnel_from, from), addr_format(&s->tunnel_to, to));
+	names_others(s, list);
 	step(list, "leaves on %s to %02x:%02x:%02x:%02x:%02x:%02x%s", s->out_interface, m[0], m[1], m[2], m[3], m[4],
 	     m[5], s->xdp == XDP_TX ? " (the interface it came in on)" : "");
 }
@@ -197,25 +210,54 @@ static uint16_t be16(const uint8_t *p)
 	return p[0] << 8 | p[1];
 }
 
-static void read_outer4(struct steps *s, const uint8_t *ip, size_t len)
+static struct addr addr_at(const uint8_t *at, size_t size)
 {
-	if (len < 20 || (ip[9] != 4 && ip[9] != 41))
-		return;
-	memset(s->tunnel_from.b, 0, 10);
-	memset(s->tunnel_from.b + 10, 0xff, 2);
-	s->tunnel_to = s->tunnel_from;
-	memcpy(s->tunnel_from.b + 12, ip + 12, 4);
-	memcpy(s->tunnel_to.b + 12, ip + 16, 4);
-	s->tunnel = true;
+	struct addr a = { .b = { [10] = 0xff, 0xff } };
+
+	memcpy(a.b + sizeof(a.b) - size, at, size);
+	return a;
 }
 
-static void read_outer6(struct steps *s, const uint8_t *ip, size_t len)
+static bool is_nobody(const uint8_t *at, size_t size)
 {
-	if (len < 40 || (ip[6] != 4 && ip[6] != 41))
+	static const uint8_t zero[16];
+
+	return !memcmp(at, zero, size);
+}
+
+/* From the UDP header on; size: of an address. False: it is not what the edge program writes. */
+static bool read_gue(struct steps *s, const uint8_t *udp, size_t len, size_t size)
+{
+	const uint8_t *gue = udp + 8, *hop = gue + sizeof(struct shunt_gue);
+	unsigned n;
+
+	if (len < 8 + sizeof(struct shunt_gue) || be16(udp + 2) != SHUNT_GUE_PORT ||
+	    be16(gue + offsetof(struct shunt_gue, magic)) != SHUNT_GUE_MAGIC)
+		return false;
+	n = gue[offsetof(struct shunt_gue, n)];
+	if (n > SHUNT_HOPS || len < 8 + sizeof(struct shunt_gue) + n * size)
+		return false;
+	for (unsigned i = 0; i < n; i++, hop += size)
+		if (!is_nobody(hop, size))
+			s->others[s->n_others++] = addr_at(hop, size);
+	s->forward = FORWARD_GUE;
+	return true;
+}
+
+static void read_outer(struct steps *s, const uint8_t *ip, size_t len, bool v6)
+{
+	size_t header = v6 ? 40 : 20, size = v6 ? 16 : 4;
+	uint8_t proto;
+
+	if (len < header)
 		return;
-	memcpy(s->tunnel_from.b, ip + 8, 16);
-	memcpy(s->tunnel_to.b, ip + 24, 16);
-	s->tunnel = true;
+	proto = ip[v6 ? 6 : 9];
+	s->tunnel = proto == IPPROTO_IPIP || proto == IPPROTO_IPV6 ||
+		    (proto == IPPROTO_UDP && read_gue(s, ip + header, len - header, size));
+	if (!s->tunnel)
+		return;
+	s->tunnel_from = addr_at(ip + header - 2 * size, size);
+	s->tunnel_to = addr_at(ip + header - size, size);
 }
 
 void steps_read_packet(struct steps *s, const uint8_t *packet, size_t len)
@@ -228,7 +270,7 @@ void steps_read_packet(struct steps *s, const uint8_t *packet, size_t len)
 	while (len >= at + 6 && (be16(packet + at) == 0x8100 || be16(packet + at) == 0x88a8))
 		at += 4;
 	if (be16(packet + at) == 0x0800)
-		read_outer4(s, packet + at + 2, len - at - 2);
+		read_outer(s, packet + at + 2, len - at - 2, false);
 	else if (be16(packet + at) == 0x86dd)
-		read_outer6(s, packet + at + 2, len - at - 2);
+		read_outer(s, packet + at + 2, len - at - 2, true);
 }

@@ -29,6 +29,9 @@ struct steps {
 	const char *nexthop_problem; /* of chosen; "": none */
 	bool tunnel; /* the packet that leaves is in a tunnel from .. to .. */
 	struct addr tunnel_from, tunnel_to;
+	enum forward forward; /* which tunnel */
+	struct addr others[SHUNT_HOPS]; /* that a GUE tunnel names: who else may know the flow, in this order */
+	unsigned n_others;
 	const char *out_interface; /* "" : it does not leave */
 	uint8_t out_mac[6];
 	uint16_t mtu; /* of the way to chosen; 0: not known */
@@ -36,7 +39,7 @@ struct steps {
 
 json_t *steps_render(const struct steps *s); /* an array of sentences; NULL: out of memory */
 
-/* Finds the tunnel and the MAC address in a packet as it leaves (Ethernet, at most two VLAN tags, outer IP). */
+/* Finds tunnel and MAC address in a packet as it leaves (Ethernet, at most two VLAN tags, outer IP, perhaps GUE). */
 void steps_read_packet(struct steps *s, const uint8_t *packet, size_t len);
 
 #endif

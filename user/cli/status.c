@@ -106,6 +106,18 @@ static bool has_role(const json_t *interfaces, const char *role, size_t len)
 	return false;
 }
 
+/* What deserves a word beside its number. */
+static void explain_packets(const json_t *o)
+{
+	json_int_t drops = number_of(o, "drops"), sent_on = number_of(json_object_get(o, "packets"), "backend_sent_on");
+
+	if (drops)
+		printf("%" JSON_INTEGER_FORMAT " packets dropped, see shunt drop list\n", drops);
+	if (sent_on)
+		printf("%" JSON_INTEGER_FORMAT " packets, of flows that are not known here, sent on to backends that may know "
+		       "them\n", sent_on);
+}
+
 static void print_packets(const json_t *o)
 {
 	struct libscols_table *t = table_new("PACKETS", ">TOTAL", ">PER SECOND", NULL);
@@ -124,8 +136,7 @@ static void print_packets(const json_t *o)
 	}
 	printf("\n");
 	table_print(t);
-	if (number_of(o, "drops"))
-		printf("%" JSON_INTEGER_FORMAT " packets dropped, see shunt drop list\n", number_of(o, "drops"));
+	explain_packets(o);
 }
 
 static void print_limits(const json_t *o)

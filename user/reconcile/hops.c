@@ -37,14 +37,20 @@ static void way_changed(void *arg, const struct nexthop *now)
 {
 	struct hop *h = arg;
 	struct shunt_backend way = { .flags = SHUNT_BACKEND_NEXTHOP, .ifindex = now->ifindex, .vlan = htons(now->vlan) };
+	const char *problem = now->problem;
 	char text[ADDR_TEXT];
+	int err;
 
 	memcpy(way.dmac, now->dmac, sizeof(way.dmac));
 	memcpy(way.smac, now->smac, sizeof(way.smac));
-	if (now->usable && !dp_hop_set(h->owner->r->dp, &h->to, &way))
-		return;
+	if (now->usable) {
+		err = dp_hop_set(h->owner->r->dp, &h->to, &way);
+		if (!err)
+			return;
+		problem = strerror(-err);
+	}
 	dp_hop_delete(h->owner->r->dp, &h->to);
-	log_debug("packets for backend %s go back to who sent them: %s", addr_format(&h->to, text), now->problem);
+	log_debug("packets for backend %s go back to who sent them: %s", addr_format(&h->to, text), problem);
 }
 
 static void hop_free(void *at)
