@@ -83,7 +83,7 @@ void alternates_go_on(struct live *l, struct reconcile *r)
 	while (keeps && needs_work(l) && live_now_ms() < end)
 		write_portion(l, r, keeps);
 	if (needs_work(l))
-		event_active(r->alternates, 0, 0);
+		event_add(r->alternates, &(struct timeval){});
 	else
 		drop_wider(l);
 }
@@ -100,7 +100,7 @@ void alternates_work(evutil_socket_t fd, short what, void *arg)
 		if (!needs_work(r->services[i]))
 			continue;
 		if (worked) {
-			event_active(r->alternates, 0, 0);
+			event_add(r->alternates, &(struct timeval){});
 			return;
 		}
 		alternates_go_on(r->services[i], r);

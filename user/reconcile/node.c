@@ -264,7 +264,7 @@ static void inherit_nexthop(struct node *n, const struct node *from)
 	memcpy(b->dmac, old->dmac, 6);
 	memcpy(b->smac, old->smac, 6);
 	b->vlan = old->vlan;
-	b->room = old->room + tunnel_length(from) - tunnel_length(n);
+	b->room = room_in_tunnel(n, old->room + tunnel_length(from));
 	b->ifindex = old->ifindex;
 	n->reachable = from->reachable;
 }
