@@ -196,6 +196,8 @@ struct shunt_gue {
 };
 _Static_assert(sizeof(struct shunt_gue) == 8, "abi");
 #define SHUNT_GUE_MAGIC 0x7368
+#define SHUNT_HOP_WAYS 4096 /* backends to which a backend program knows the way (map `hops`) */
+
 /* Bytes that a tunnel takes at most, its outer IP header included. */
 #define SHUNT_IPIP_LENGTH(v6) ((v6) ? 40 : 20)
 #define SHUNT_GUE_LENGTH(v6) (SHUNT_IPIP_LENGTH(v6) + 8 + 8 + SHUNT_HOPS * ((v6) ? 16 : 4))

@@ -63,8 +63,8 @@ static __always_inline __u32 inner_service(struct xdp_md *ctx, struct tunnel *t,
 /* Has another host to be asked for the packet's flow? */
 static __always_inline bool is_strange(struct xdp_md *ctx, const struct tunnel *t, const struct flow *f)
 {
-	return feature(SHUNT_FEATURE_SECOND_CHANCE) && t->gue && f->proto == IPPROTO_TCP && !begins_flow(ctx, &t->inner) &&
-	       !is_known(ctx, &t->inner, f);
+	return feature(SHUNT_FEATURE_SECOND_CHANCE) && t->gue && f->proto == IPPROTO_TCP &&
+	       !is_first(ctx, &t->inner) && !is_known(ctx, &t->inner, f);
 }
 
 SEC("xdp")

@@ -52,7 +52,7 @@ static __always_inline __u32 packet_in_flow(struct xdp_md *ctx, const struct pac
 		return CACHE_PEEK; /* an ICMP error about the flow */
 	if ((void *)(tcp + 1) > packet_end(ctx))
 		return what;
-	if (tcp->syn && !tcp->ack)
+	if (begins_flow(tcp))
 		return what | CACHE_FIRST;
 	return tcp->fin || tcp->rst ? what | CACHE_LAST : what;
 }
@@ -99,7 +99,8 @@ static __always_inline struct shunt_backend *choose(struct xdp_md *ctx, const st
 		return NULL;
 	table = READ_ONCE(s->table);
 	t->service = service;
-	if (unlikely(feature(SHUNT_FEATURE_QUIC | SHUNT_FEATURE_AFFINITY))) { /* asked once: each question costs all packets a load */
+	/* asked once for both: each question costs all packets a load */
+	if (unlikely(feature(SHUNT_FEATURE_QUIC | SHUNT_FEATURE_AFFINITY))) {
 		b = quic_backend(ctx, p, READ_ONCE(s->flags), table, t);
 		if (b)
 			return b;

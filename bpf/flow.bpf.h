@@ -49,6 +49,11 @@ static __always_inline __u64 flow_hash(const struct flow *f)
 	return shunt_flow_hash(settings.seed, f->listener_hash, &f->client, f->client_port);
 }
 
+static __always_inline bool begins_flow(const struct tcphdr *tcp)
+{
+	return tcp->syn && !tcp->ack;
+}
+
 /* ---- services ---- */
 
 #define NO_SERVICE 0xffffffffu

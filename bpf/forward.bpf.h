@@ -26,6 +26,19 @@ static __always_inline void decrease_ttl(const struct packet *p)
 	ip->ttl = p->ttl - 1;
 }
 
+/* The frame goes back to who sent it. */
+static __always_inline void swap_macs(void *frame)
+{
+	word16 *w = frame;
+
+	for (int i = 0; i < 3; i++) {
+		__u16 mac = w[i];
+
+		w[i] = w[i + 3];
+		w[i + 3] = mac;
+	}
+}
+
 /* Addresses of the next hop; each word is read once, with what lies beside it (abi.h), and so written. */
 static __always_inline void put_macs(void *frame, const struct shunt_backend *b)
 {

@@ -57,12 +57,12 @@ static __always_inline bool is_known(struct xdp_md *ctx, const struct packet *p,
 	return known;
 }
 
-/* Does the packet begin a flow? Such a one is at home wherever it is sent. */
-static __always_inline bool begins_flow(struct xdp_md *ctx, const struct packet *p)
+/* A flow's first packet is at home wherever it is sent. */
+static __always_inline bool is_first(struct xdp_md *ctx, const struct packet *p)
 {
 	const struct tcphdr *tcp = p->transport;
 
-	return p->proto == IPPROTO_TCP && (void *)(tcp + 1) <= packet_end(ctx) && tcp->syn && !tcp->ack;
+	return p->proto == IPPROTO_TCP && (void *)(tcp + 1) <= packet_end(ctx) && begins_flow(tcp);
 }
 
 /* ---- who is next? ---- */
@@ -128,14 +128,11 @@ static __always_inline bool set_destination(const struct packet *outer, void *en
 /* Back to who sent it. */
 static __always_inline int reflect(struct xdp_md *ctx)
 {
-	word16 *w = packet_start(ctx);
-	__u16 mac[3];
+	void *frame = packet_start(ctx);
 
-	if ((void *)(w + 6) > packet_end(ctx))
+	if (frame + sizeof(struct ethhdr) > packet_end(ctx))
 		return XDP_DROP;
-	mac[0] = w[0], mac[1] = w[1], mac[2] = w[2];
-	w[0] = w[3], w[1] = w[4], w[2] = w[5];
-	w[3] = mac[0], w[4] = mac[1], w[5] = mac[2];
+	swap_macs(frame);
 	return XDP_TX;
 }
 

@@ -37,18 +37,6 @@ static __always_inline bool is_unicast(const struct shunt_addr *a)
 
 /* ---- echo ---- */
 
-static __always_inline void swap_macs(void *frame)
-{
-	word16 *w = frame;
-
-	for (int i = 0; i < 3; i++) {
-		__u16 mac = w[i];
-
-		w[i] = w[i + 3];
-		w[i + 3] = mac;
-	}
-}
-
 /*
  * +0x0800 with end-around carry is what RFC 1624 says for a type that goes from 8 to 0, and gives 0xffff where that
  * would give 0, which is wrong for a reply of nothing but zeroes.

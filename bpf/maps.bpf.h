@@ -150,7 +150,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct shunt_addr);
 	__type(value, struct shunt_backend);
-	__uint(max_entries, 4096);
+	__uint(max_entries, SHUNT_HOP_WAYS);
 } hops SEC(".maps");
 
 struct {

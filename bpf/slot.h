@@ -200,7 +200,8 @@ static inline void shunt_hops_add(struct shunt_hops *h, __u16 member, __u16 chos
 {
 	__u64 bits = member ^ SHUNT_NONE;
 
-	if (member == chosen || shunt_word_has(h->first, member) || shunt_word_has(h->rest, member) || h->n >= SHUNT_HOPS)
+	if (member == chosen || h->n >= SHUNT_HOPS || shunt_word_has(h->first, member) ||
+	    shunt_word_has(h->rest, member))
 		return;
 	if (h->n < 4)
 		h->first ^= bits << 16 * h->n;

@@ -91,7 +91,7 @@ void overlay_build(struct full_table *f, const struct match_window *windows)
 	}
 }
 
-/* ---- the head of the circle, whoever is alive ---- */
+/* ---- rankings, whoever is alive ---- */
 
 void table_ranked(const struct table *t, uint32_t first, uint32_t n, uint16_t (*out)[TABLE_RANKED])
 {

@@ -421,12 +421,12 @@ struct seeds {
 };
 
 /*
- * Members of one weight: the smallest distances of u from an origin, less 2^31, for vectors are compared with a sign.
+ * Members of one weight: the smallest u, less 2^31, for vectors are compared with a sign.
  * In nearly every slot the wanted ones lie within limit_for(), so that most members are passed over from the first on;
  * now and then one of them is missed.
  */
 struct best {
-	order_t far[RANK_DEEP];
+	order_t u[RANK_DEEP];
 	order_t ids[RANK_DEEP]; /* NO_ID: none */
 };
 #define NO_ID (-1)
@@ -439,18 +439,18 @@ INLINE uint32_t limit_for(uint32_t n, uint32_t want)
 	return n > within ? (within << 32) / n : UINT32_MAX;
 }
 
-INLINE void keep_best(struct best *b, uint32_t want, const order_t *far, uint32_t id)
+INLINE void keep_best(struct best *b, uint32_t want, const order_t *u, uint32_t id)
 {
-	order_t ids = (order_t){} + (int32_t)id, is_better = *far < b->far[want - 1];
+	order_t ids = (order_t){} + (int32_t)id, is_better = *u < b->u[want - 1];
 
 	for (uint32_t i = want - 1; i > 0; i--) {
-		order_t moves = *far < b->far[i - 1]; /* and the one that is there moves down */
+		order_t moves = *u < b->u[i - 1]; /* and the one that is there moves down */
 
-		b->far[i] = PICK(moves, b->far[i - 1], PICK(is_better, *far, b->far[i]));
+		b->u[i] = PICK(moves, b->u[i - 1], PICK(is_better, *u, b->u[i]));
 		b->ids[i] = PICK(moves, b->ids[i - 1], PICK(is_better, ids, b->ids[i]));
 		is_better = moves;
 	}
-	b->far[0] = PICK(is_better, *far, b->far[0]);
+	b->u[0] = PICK(is_better, *u, b->u[0]);
 	b->ids[0] = PICK(is_better, ids, b->ids[0]);
 }
 
@@ -459,38 +459,37 @@ INLINE void draw_slots(const struct ranking *r, const struct seeds *seeds, uint3
 	DRAW(*u, *seeds, r->low[id], r->high[id]);
 }
 
-INLINE void scan_equal(const struct ranking *r, const struct seeds *seeds, const lanes_t *origin, uint32_t want,
-		       struct best *out)
+INLINE void scan_equal(const struct ranking *r, const struct seeds *seeds, uint32_t want, struct best *out)
 {
-	lanes_t from = *origin + SIGN, x;
+	lanes_t x;
 	struct best best;
 	uint32_t id = 0;
 
 	for (uint32_t i = 0; i < want; i++) {
-		best.far[i] = (order_t){} + (int32_t)(limit_for(r->n, want) ^ SIGN);
+		best.u[i] = (order_t){} + (int32_t)(limit_for(r->n, want) ^ SIGN);
 		best.ids[i] = (order_t){} + NO_ID;
 	}
 	for (; r->n - id >= TOGETHER; id += TOGETHER) {
-		order_t far[TOGETHER], better = {};
+		order_t u[TOGETHER], better = {};
 
 #pragma GCC unroll 8
 		for (int i = 0; i < TOGETHER; i++) {
 			draw_slots(r, seeds, id + i, &x);
-			far[i] = (order_t)(x - from);
-			better |= far[i] < best.far[want - 1];
+			u[i] = (order_t)(x ^ SIGN);
+			better |= u[i] < best.u[want - 1];
 		}
 		if (!any(&better))
 			continue;
 #pragma GCC unroll 8
 		for (int i = 0; i < TOGETHER; i++)
-			keep_best(&best, want, &far[i], id + i);
+			keep_best(&best, want, &u[i], id + i);
 	}
 	for (; id < r->n; id++) {
-		order_t far;
+		order_t u;
 
 		draw_slots(r, seeds, id, &x);
-		far = (order_t)(x - from);
-		keep_best(&best, want, &far, id);
+		u = (order_t)(x ^ SIGN);
+		keep_best(&best, want, &u, id);
 	}
 	*out = best;
 }
@@ -545,13 +544,12 @@ INLINE void take_best(const struct ranking *r, uint32_t slot, const struct best 
 		return;
 	}
 	for (int i = 0; i < RANK_SCAN; i++)
-		out[i] = rank_with(r, r->groups, (uint32_t)b->far[i][k] ^ SIGN, b->ids[i][k]);
+		out[i] = rank_with(r, r->groups, (uint32_t)b->u[i][k] ^ SIGN, b->ids[i][k]);
 }
 
 VECTORS void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out[RANK_SLOTS][RANK_SCAN])
 {
 	struct scan lanes[LANES];
-	lanes_t origin = {};
 	struct seeds seeds;
 	struct best best;
 
@@ -564,7 +562,7 @@ VECTORS void rank_scan_slots(const struct ranking *r, uint32_t first, rank_t out
 		scan_weighted(r, &seeds, lanes);
 		return;
 	}
-	scan_equal(r, &seeds, &origin, RANK_SCAN, &best);
+	scan_equal(r, &seeds, RANK_SCAN, &best);
 	for (int k = 0; k < LANES; k++)
 		take_best(r, first + k, &best, k, out[k]);
 }
@@ -591,13 +589,12 @@ VECTORS void rank_heads(const struct ranking *r, uint32_t first, uint32_t out[RA
 {
 	rank_t ranks[LANES][RANK_DEEP];
 	struct scan lanes[LANES];
-	lanes_t origin = {};
 	struct seeds seeds;
 	struct best best;
 
 	seed_slots(first, &seeds);
 	if (r->n_groups == 1) {
-		scan_equal(r, &seeds, &origin, RANK_DEEP, &best);
+		scan_equal(r, &seeds, RANK_DEEP, &best);
 		for (int k = 0; k < LANES; k++)
 			take_heads(r, first + k, &best, k, out[k]);
 		return;

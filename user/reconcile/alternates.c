@@ -71,6 +71,12 @@ static void drop_wider(struct live *l)
 	l->wider = NULL;
 }
 
+/* What is made active in its own callback would run before all others; this lets them have their turn. */
+static void go_on_later(struct reconcile *r)
+{
+	event_add(r->alternates, &(struct timeval){});
+}
+
 void alternates_go_on(struct live *l, struct reconcile *r)
 {
 	uint64_t end = live_now_ms() + PORTION_MS;
@@ -83,27 +89,28 @@ void alternates_go_on(struct live *l, struct reconcile *r)
 	while (keeps && needs_work(l) && live_now_ms() < end)
 		write_portion(l, r, keeps);
 	if (needs_work(l))
-		event_add(r->alternates, &(struct timeval){});
+		go_on_later(r);
 	else
 		drop_wider(l);
 }
 
-/* One service after the other; the last one asks for its own rest. */
+static struct live *unfinished(const struct reconcile *r)
+{
+	for (size_t i = 0; i < r->n_services; i++)
+		if (needs_work(r->services[i]))
+			return r->services[i];
+	return NULL;
+}
+
 void alternates_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct reconcile *r = arg;
-	bool worked = false;
+	struct live *l = unfinished(r);
 
 	(void)fd;
 	(void)what;
-	for (size_t i = 0; i < r->n_services; i++) {
-		if (!needs_work(r->services[i]))
-			continue;
-		if (worked) {
-			event_add(r->alternates, &(struct timeval){});
-			return;
-		}
-		alternates_go_on(r->services[i], r);
-		worked = true;
-	}
+	if (l)
+		alternates_go_on(l, r);
+	if (unfinished(r))
+		go_on_later(r);
 }

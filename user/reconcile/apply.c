@@ -45,7 +45,9 @@ int reconcile_new(struct event_base *base, struct datapath *dp, struct health *h
 	r->settle = event_new(base, -1, EV_PERSIST, keep_tick, r);
 	r->alternates = event_new(base, -1, 0, alternates_work, r);
 	r->config = config_new();
-	err = r->work && r->alternates && r->config && r->settle && !event_add(r->settle, &(struct timeval){ .tv_sec = 1 }) ? make_spaces(r) : -ENOMEM;
+	err = r->work && r->alternates && r->config && r->settle ? make_spaces(r) : -ENOMEM;
+	if (!err && event_add(r->settle, &(struct timeval){ .tv_sec = 1 }))
+		err = -ENOMEM;
 	if (!err)
 		err = adopt(r);
 	if (!err)

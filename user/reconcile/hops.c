@@ -12,8 +12,6 @@
 #include "base/log.h"
 #include "reconcile/internal.h"
 
-#define HOPS_MAX 4096 /* as many as the map `hops` holds */
-
 struct hop {
 	struct hops *owner;
 	struct addr to;
@@ -63,7 +61,7 @@ static void hop_free(void *at)
 
 static int follow(struct hops *all, const struct addr *to)
 {
-	struct hop *h = all->n < HOPS_MAX ? calloc(1, sizeof(*h)) : NULL, **found;
+	struct hop *h = all->n < SHUNT_HOP_WAYS ? calloc(1, sizeof(*h)) : NULL, **found;
 	int err;
 
 	if (!h)

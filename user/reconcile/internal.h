@@ -176,7 +176,7 @@ void keep_purge(struct live *l, struct reconcile *r); /* takes out what is noted
 void keep_tick(evutil_socket_t fd, short what, void *arg); /* each second: ends transitions, and regions shrink after */
 
 /* ---- alternates.c ---- */
-/* Renews the alternates of slots from n_alternates on, if the service needs them: at once what takes no time, the rest from the loop. */
+/* Renews those of slots from n_alternates on, if the service needs them: for a moment at once, the rest from the loop. */
 void alternates_go_on(struct live *l, struct reconcile *r);
 void alternates_work(evutil_socket_t fd, short what, void *arg); /* the next portion */
 
@@ -231,8 +231,8 @@ int plan_make(struct reconcile *r, const struct service *want, struct plan *p);
 void plan_drop(struct reconcile *r, struct plan *p); /* gives back what is not carried out */
 size_t plan_leaves(const struct plan *p); /* so many leftovers at most */
 size_t live_leaves(const struct live *l); /* ... of a service that goes */
-int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left);
-void plan_give_up(struct reconcile *r, struct live *l); /* the places that are marked as leaving; waits for grace periods */ /* -errno: it is not noted */
+int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left); /* -errno: it is not noted */
+void plan_give_up(struct reconcile *r, struct live *l); /* the places that are marked as leaving; waits for grace periods */
 void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left); /* its listeners are gone */
 void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits for the grace period */
 

@@ -179,7 +179,7 @@ static int preview_service(const struct live *l, const struct service *want, rec
 	int err;
 
 	if (l && l->conf && l->conf->affinity != want->affinity) { /* every flow gets another slot */
-		fn(arg, want->name, false, want->n_backends > 1 ? l->n_slots : 0, l->n_slots);
+		fn(arg, want->name, false, want->n_backends > 1 ? l->table->n_slots : 0, l->table->n_slots);
 		return 0;
 	}
 	if (l && l->conf && same_owners(l->conf, want)) {
