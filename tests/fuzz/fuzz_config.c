@@ -4,7 +4,8 @@
  * sentences of one line; and neither crash, nor leak, nor take long.
  *
  *   clang -O1 -g -fsanitize=fuzzer,address,undefined -DFUZZER -std=gnu11 -D_GNU_SOURCE -Iuser tests/fuzz/fuzz_config.c \
- *         user/{config,base}/?*.c user/model/{model,service,listen,listeners,circle,validate}.c -lyaml -o fuzz_config
+ *         user/{config,base}/?*.c user/model/{model,service,texts,listen,listeners,server_id,circle,where,validate}.c \
+ *         -lyaml -o fuzz_config
  *   ./fuzz_config -max_total_time=300 CORPUS tests/config/good tests/config/broken
  *
  * Without -DFUZZER it has a main of its own, which replays the files (and the files of the folders) that it is given.

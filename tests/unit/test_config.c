@@ -306,7 +306,7 @@ static void every_setting_of_the_host_arrives(void **state)
 		"pins: /sys/fs/bpf/b\n"
 		"edge: { source: [\"2001:db8::/64\", 10.9.0.0/16], icmp-rate: 7, seed: 0xffffffffffffffff }\n"
 		"backend: { allow: 10.0.0.0/8, loopback: true, second-chance: false, second-chance-rate: 0 }\n"
-		"limits: { services: 1, listeners: 2, members: 3, backends: 4, slots: 64, checks: 6, flows: 513 }\n");
+		"limits: { services: 1, listeners: 2, members: 3, backends: 4, slots: 64, checks: 6, flows: 513, connections: 1000 }\n");
 	char text[ENDPOINT_TEXT];
 
 	(void)state;
@@ -337,6 +337,7 @@ static void every_setting_of_the_host_arrives(void **state)
 	assert_int_equal(c->limits.backends, 4);
 	assert_int_equal(c->limits.slots, 64);
 	assert_int_equal(c->limits.flows, 1024); /* rounded up */
+	assert_int_equal(c->limits.connections, 1000);
 	assert_int_equal(c->checks_under_way, 6);
 }
 
@@ -556,6 +557,63 @@ static void a_service_that_does_not_say_how_many_flows_has_no_more_than_there_ar
 	assert_int_equal(c->services[1].tracking.flows, 1024);
 }
 
+static void what_concerns_local_connections_arrives_in_order(void **state)
+{
+	_cleanup_(config_freep) struct config *c =
+		parse_good("cgroup: /sys/fs/cgroup\n"
+			   "socket: { except: [/b, /a] }\n"
+			   "services:\n"
+			   "  - name: db\n"
+			   "    listen: 127.0.0.53:5432/tcp\n"
+			   "    algorithm: least-connections\n"
+			   "    at: socket\n"
+			   "    clients: { cgroups: [/z, /y.slice/x], namespaces: /run/netns/blue }\n"
+			   "    no-backend: refused\n"
+			   "    backends: [127.0.0.1:5433]\n"
+			   "  - { name: web, listen: 192.0.2.10:80/tcp, no-backend: unreachable, at: [socket, edge] }\n"
+			   "  - { name: www, listen: 192.0.2.11:80/tcp, at: edge }\n");
+	const struct service *s = &c->services[0];
+
+	(void)state;
+	assert_string_equal(c->cgroup, "/sys/fs/cgroup");
+	assert_int_equal(c->except.n, 2);
+	assert_string_equal(c->except.list[0], "/a");
+	assert_int_equal(s->algorithm, ALGORITHM_LEAST_CONNECTIONS);
+	assert_int_equal(s->at, AT_SOCKET);
+	assert_true(s->refuses);
+	assert_int_equal(s->clients.cgroups.n, 2);
+	assert_string_equal(s->clients.cgroups.list[0], "/y.slice/x");
+	assert_int_equal(s->clients.namespaces.n, 1);
+	assert_string_equal(s->clients.namespaces.list[0], "/run/netns/blue");
+	assert_false(c->services[1].refuses);
+	assert_int_equal(c->services[1].at, AT_EDGE | AT_SOCKET);
+	assert_int_equal(c->services[2].at, AT_EDGE);
+}
+
+static void local_connections_are_left_alone_unless_told_otherwise(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parse_good(WEB);
+
+	(void)state;
+	assert_null(c->cgroup);
+	assert_int_equal(c->except.n, 0);
+	assert_int_equal(c->services[0].at, AT_EDGE | AT_SOCKET);
+	assert_int_equal(c->services[0].clients.cgroups.n + c->services[0].clients.namespaces.n, 0);
+	assert_false(c->services[0].refuses);
+}
+
+static void a_list_of_cgroups_has_an_end(void **state)
+{
+	char text[TEXTS_MAX * 8 + 64] = "cgroup: /sys/fs/cgroup\nsocket:\n  except: [ /x";
+	size_t len = strlen(text);
+
+	(void)state;
+	for (int i = 1; i <= TEXTS_MAX; i++)
+		len += sprintf(text + len, ",/%d", i);
+	strcpy(text + len, "]\n");
+	assert_refused(text, "test.yaml:3: \"except\" has more than 256 items");
+}
+
 static void aliases_stand_for_what_they_name(void **state)
 {
 	_cleanup_(config_freep) struct config *c =
@@ -766,6 +824,9 @@ int main(void)
 		cmocka_unit_test(a_change_may_move_flows_at_once),
 		cmocka_unit_test(the_number_of_flows_is_rounded_up_to_a_power_of_two),
 		cmocka_unit_test(a_service_that_does_not_say_how_many_flows_has_no_more_than_there_are),
+		cmocka_unit_test(what_concerns_local_connections_arrives_in_order),
+		cmocka_unit_test(local_connections_are_left_alone_unless_told_otherwise),
+		cmocka_unit_test(a_list_of_cgroups_has_an_end),
 		cmocka_unit_test(aliases_stand_for_what_they_name),
 		cmocka_unit_test(all_mistakes_of_a_file_are_said_in_the_order_of_the_lines),
 		cmocka_unit_test(mistakes_of_one_service_do_not_hide_those_of_another),

@@ -167,6 +167,41 @@ static void how_flows_are_kept_is_compared_one_by_one(void **state)
 	assert_non_null(strstr(h.states, "service web: drain is 0s, the file says 1h\n"));
 }
 
+static void add_text(struct texts *t, const char *text)
+{
+	t->list = reallocarray(t->list, t->n + 1, sizeof(*t->list));
+	t->list[t->n++] = strdup(text);
+}
+
+static void what_concerns_local_connections_is_compared(void **state)
+{
+	_cleanup_(config_freep) struct config *a = example(), *b = config_copy(a);
+	struct heard h;
+
+	(void)state;
+	b->cgroup = strdup("/sys/fs/cgroup");
+	add_text(&a->except, "/a");
+	add_text(&a->except, "/c");
+	add_text(&b->except, "/b");
+	add_text(&b->except, "/c");
+	b->services[0].algorithm = ALGORITHM_LEAST_CONNECTIONS;
+	b->services[0].at = AT_SOCKET;
+	b->services[0].refuses = true;
+	add_text(&b->services[0].clients.cgroups, "/system.slice/web.service");
+	add_text(&a->services[0].clients.namespaces, "/run/netns/blue");
+	h = compare(a, b);
+	assert_string_equal(h.changes, "cgroup: none -> /sys/fs/cgroup\n"
+				       "socket.except /a: removed\n"
+				       "socket.except /b: added\n"
+				       "service web: algorithm: consistent -> least-connections\n"
+				       "service web: at: edge and socket -> socket\n"
+				       "service web: clients: cgroup /system.slice/web.service: added\n"
+				       "service web: clients: namespace /run/netns/blue: removed\n"
+				       "service web: no-backend: unreachable -> refused\n");
+	assert_non_null(strstr(h.states, "service web: at is socket, the file says edge and socket\n"));
+	assert_non_null(strstr(h.states, "service web: clients: namespace /run/netns/blue is not there, the file has it\n"));
+}
+
 static void every_setting_is_compared(void **state)
 {
 	_cleanup_(config_freep) struct config *a = example(), *b = config_copy(a);
@@ -195,9 +230,10 @@ static void every_setting_is_compared(void **state)
 	b->limits.backends++;
 	b->limits.slots++;
 	b->limits.flows++;
+	b->limits.connections++;
 	b->checks_under_way++;
 	h = compare(a, b);
-	assert_int_equal(h.n, 21);
+	assert_int_equal(h.n, 22);
 	assert_non_null(strstr(h.changes, "interface eth0: role: edge -> edge and backend\n"));
 	assert_non_null(strstr(h.changes, "metrics.listen: 127.0.0.1:9650 -> off\n"));
 	assert_non_null(strstr(h.changes, "edge.source (IPv4): 198.18.0.0/16 -> 10.9.0.0/16\n"));
@@ -233,6 +269,7 @@ int main(void)
 		cmocka_unit_test(listens_are_compared_one_by_one),
 		cmocka_unit_test(checks_are_shown_whole),
 		cmocka_unit_test(how_flows_are_kept_is_compared_one_by_one),
+		cmocka_unit_test(what_concerns_local_connections_is_compared),
 		cmocka_unit_test(every_setting_is_compared),
 		cmocka_unit_test(interfaces_are_found_in_any_order),
 	};

@@ -58,6 +58,12 @@ static struct service *add(struct config *c, const char *name, const char *liste
 	return s;
 }
 
+static void text_add(struct texts *t, const char *text)
+{
+	t->list = reallocarray(t->list, t->n + 1, sizeof(*t->list));
+	t->list[t->n++] = strdup(text);
+}
+
 static struct check http_check(void)
 {
 	return (struct check){
@@ -217,6 +223,7 @@ static void test_a_new_config_has_the_documented_defaults(void **state)
 	assert_int_equal(c->limits.backends, 65536);
 	assert_int_equal(c->limits.slots, 1 << 21);
 	assert_int_equal(c->limits.flows, 1 << 20);
+	assert_int_equal(c->limits.connections, 1 << 17);
 	assert_int_equal(c->checks_under_way, 256);
 	assert_int_equal(c->n_services, 0);
 	assert_int_equal(c->n_interfaces, 0);
@@ -237,10 +244,23 @@ static void test_a_copy_shares_nothing_with_the_original(void **state)
 	c->interfaces = calloc(1, sizeof(*c->interfaces));
 	c->interfaces[c->n_interfaces++] = (struct interface){ "eth0", ROLE_EDGE, XDP_MODE_NATIVE };
 	c->control_group = strdup("adm");
+	c->cgroup = strdup("/sys/fs/cgroup");
+	text_add(&c->except, "/a");
+	text_add(&c->services[0].clients.cgroups, "/b");
+	text_add(&c->services[0].clients.cgroups, "/c");
+	c->services[0].refuses = true;
+	c->services[0].at = AT_SOCKET;
 	copy = config_copy(c);
 	config_free(c); /* reading what it owned would be seen by the sanitizer */
 
 	assert_string_equal(copy->control_group, "adm");
+	assert_string_equal(copy->cgroup, "/sys/fs/cgroup");
+	assert_string_equal(copy->except.list[0], "/a");
+	assert_int_equal(copy->services[0].clients.cgroups.n, 2);
+	assert_string_equal(copy->services[0].clients.cgroups.list[1], "/c");
+	assert_int_equal(copy->services[0].clients.namespaces.n, 0);
+	assert_true(copy->services[0].refuses);
+	assert_int_equal(copy->services[0].at, AT_SOCKET);
 	assert_string_equal(copy->control_socket, "/run/shunt/shunt.sock");
 	assert_string_equal(copy->pins, "/sys/fs/bpf/shunt");
 	assert_int_equal(copy->backend.n_allow, 2);
@@ -444,11 +464,10 @@ static void test_what_this_version_does_not_have_is_said(void **state)
 	struct service *s = add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80");
 
 	(void)state;
-	s->algorithm = ALGORITHM_RANDOM;
-	expect_fault(c, "web", "", "random is not available in this version", "use consistent");
-	s->algorithm = ALGORITHM_CONSISTENT;
 	s->forward = FORWARD_L2;
-	expect_fault(c, "web", "", "forward: l2 is not available in this version", "use ipip or gue");
+	expect_fault(c, "web", "", "forward: l2 is not available in this version", "use ipip, gue or local");
+	s->forward = FORWARD_NAT;
+	expect_fault(c, "web", "", "forward: nat is not available in this version", "use ipip, gue or local");
 	s->forward = FORWARD_GUE;
 	expect_fine(c);
 }
@@ -676,6 +695,228 @@ static void test_a_service_has_at_most_65535_backends(void **state)
 	expect_fault(c, "web", "", "at most 65535 backends, and this one has 65536", "several services");
 }
 
+/* ---- rules: local connections ---- */
+
+/* Balances local processes' connections, and has no interface: its services are at sockets alone. */
+static struct config *config_of_sockets(void)
+{
+	struct config *c = config_new();
+
+	c->cgroup = strdup("/sys/fs/cgroup");
+	return c;
+}
+
+static void give_interface(struct config *c, unsigned roles)
+{
+	c->interfaces = reallocarray(c->interfaces, c->n_interfaces + 1, sizeof(*c->interfaces));
+	c->interfaces[c->n_interfaces++] = (struct interface){ "eth0", roles, XDP_MODE_AUTO };
+}
+
+static void test_a_service_is_where_this_host_can_balance_it(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_new();
+	struct service *s = add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80");
+
+	(void)state;
+	assert_int_equal(service_is_at(c, s), AT_EDGE);
+	c->cgroup = strdup("/sys/fs/cgroup");
+	assert_int_equal(service_is_at(c, s), AT_SOCKET);
+	give_interface(c, ROLE_BACKEND);
+	assert_int_equal(service_is_at(c, s), AT_SOCKET);
+	s->n_backends = 0;
+	assert_int_equal(service_is_at(c, s), 0); /* its own addresses: left alone */
+	s->n_backends = 1;
+	give_interface(c, ROLE_EDGE);
+	assert_int_equal(service_is_at(c, s), AT_EDGE | AT_SOCKET);
+	s->at = AT_SOCKET;
+	assert_int_equal(service_is_at(c, s), AT_SOCKET);
+	s->forward = FORWARD_LOCAL;
+	assert_int_equal(service_is_at(c, s), AT_EDGE);
+}
+
+static void test_algorithms_govern_local_connections(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_new();
+	struct service *s = add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80");
+
+	(void)state;
+	for (s->algorithm = ALGORITHM_ROUND_ROBIN; s->algorithm <= ALGORITHM_LEAST_CONNECTIONS; s->algorithm++)
+		expect_fault(c, "web", "", "has no effect, for connections of local processes are not balanced on this host",
+			     "turn that on with cgroup: /sys/fs/cgroup, or use consistent");
+	s->algorithm = ALGORITHM_RANDOM;
+	c->cgroup = strdup("/sys/fs/cgroup");
+	expect_fine(c);
+	s->affinity = AFFINITY_CLIENT;
+	expect_fine(c);
+	give_interface(c, ROLE_EDGE);
+	expect_fine(c);
+	s->at = AT_EDGE;
+	expect_fault(c, "web", "", "algorithm: random has no effect, for at: edge leaves", "add socket to at");
+	s->at = AT_EDGE | AT_SOCKET;
+	s->forward = FORWARD_LOCAL;
+	expect_fault(c, "web", "", "algorithm: random has no effect, for forward: local", "use another forward, or use consistent");
+}
+
+static void test_a_last_backend_may_be_deleted_whatever_the_algorithm(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_of_sockets();
+	struct service *s = add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80");
+
+	(void)state;
+	give_interface(c, ROLE_BACKEND);
+	s->algorithm = ALGORITHM_ROUND_ROBIN;
+	expect_fine(c);
+	s->n_backends = 0;
+	expect_fine(c);
+}
+
+static void test_what_is_said_of_local_connections_has_an_effect(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_new();
+	struct service *s = add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80");
+
+	(void)state;
+	s->refuses = true;
+	expect_fault(c, "web", "", "no-backend: refused has no effect", "cgroup: /sys/fs/cgroup, or remove no-backend");
+	s->refuses = false;
+	text_add(&s->clients.namespaces, "/run/netns/blue");
+	expect_fault(c, "web", "", "clients have no effect", "cgroup: /sys/fs/cgroup, or remove clients");
+	s->at = AT_SOCKET; /* said once, the rest follows */
+	expect_fault(c, "web", "", "at: socket has no effect", "cgroup: /sys/fs/cgroup, or remove at");
+	text_add(&c->except, "/system.slice/backup.service");
+	assert_int_equal(validate(c).n, 2);
+	c->cgroup = strdup("/sys/fs/cgroup");
+	s->refuses = true;
+	expect_fine(c);
+	s->at = AT_EDGE;
+	assert_int_equal(validate(c).n, 2);
+}
+
+static void test_exceptions_need_somebody_who_balances(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_new();
+
+	(void)state;
+	text_add(&c->except, "/system.slice/backup.service");
+	expect_fault(c, "", "", "socket: except has no effect", "turn that on with cgroup: /sys/fs/cgroup, or remove socket");
+	c->cgroup = strdup("/sys/fs/cgroup");
+	expect_fine(c);
+}
+
+static void test_cgroups_are_named_below_their_root(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_of_sockets();
+	struct service *s = add(c, "web", "192.0.2.10:80/tcp", "10.0.0.1:80");
+
+	(void)state;
+	text_add(&s->clients.cgroups, "/sys/fs/cgroups/fine");
+	expect_fine(c);
+	text_add(&s->clients.cgroups, "/sys/fs/cgroup/system.slice/web.service");
+	expect_fault(c, "web", "", "clients: cgroups: /sys/fs/cgroup/system.slice/web.service is where files are",
+		     "write /system.slice/web.service");
+	s->clients.cgroups.n--;
+	free(s->clients.cgroups.list[s->clients.cgroups.n]);
+	text_add(&c->except, "/sys/fs/cgroup/x");
+	expect_fault(c, "", "", "socket: except: /sys/fs/cgroup/x is where files are", "write /x");
+}
+
+static void test_paths_of_cgroups_and_namespaces_are_told_from_others(void **state)
+{
+	const char *const good[] = { "/a", "/system.slice/web.service", "/a/..b/.c/...", "/user.slice/user@1000.service/a b" };
+	const char *const bad[] = { "", "/", "a", "a/b", "//a", "/a//b", "/a/", "/a/../b", "/..", "/a/.", "/./a" };
+	char long_path[CLIENT_PATH_MAX + 3] = "";
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(cgroup_path_is_fine(good[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(cgroup_path_is_fine(bad[i]));
+	memset(long_path, 'a', CLIENT_PATH_MAX);
+	long_path[0] = '/';
+	assert_true(cgroup_path_is_fine(long_path));
+	assert_true(namespace_path_is_fine(long_path));
+	long_path[CLIENT_PATH_MAX] = 'a';
+	assert_false(cgroup_path_is_fine(long_path));
+	assert_false(namespace_path_is_fine(long_path));
+	for (int i = 0; i <= CGROUP_LEVELS_MAX; i++)
+		memcpy(long_path + 2 * i, "/a", 3);
+	assert_false(cgroup_path_is_fine(long_path));
+	assert_true(cgroup_path_is_fine(long_path + 2));
+	assert_true(namespace_path_is_fine("/proc/1/ns/net"));
+	assert_false(namespace_path_is_fine("blue"));
+	assert_false(namespace_path_is_fine("/"));
+}
+
+static void test_a_service_at_sockets_alone_has_any_address_and_port(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_of_sockets();
+	struct service *s = add(c, "web", "127.0.0.53:80/tcp [::1]:80/tcp 192.0.2.10:*/tcp",
+				"10.0.0.1:8080 127.0.0.1:81 [::1]:82 [2001:db8::1]");
+
+	(void)state;
+	s->check = check_default(CHECK_TCP);
+	s->check.port = 80;
+	expect_fine(c);
+	give_interface(c, ROLE_EDGE);
+	assert_int_equal(validate(c).n, 2); /* where packets do not come */
+	s->at = AT_SOCKET;
+	expect_fine(c);
+	s->n_listens = 1;
+	expect_fine(c);
+	s->at = AT_EDGE | AT_SOCKET;
+	s->listens[0] = on("192.0.2.10:80/tcp");
+	assert_int_equal(validate(c).n, 3); /* other ports than the one that packets have */
+	s->at = AT_SOCKET;
+	s->listens[0] = on("224.0.0.1:80/udp");
+	expect_fault(c, "web", "", "a multicast address", "give the address that clients connect to");
+}
+
+static void test_circles_are_of_packets_not_of_local_connections(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_of_sockets();
+
+	(void)state;
+	add(c, "a", "192.0.2.1:80/tcp", "192.0.2.2:80 192.0.2.1:80");
+	add(c, "b", "192.0.2.2:80/tcp", "192.0.2.1:80");
+	expect_fine(c); /* a connection is given its backend once */
+	give_interface(c, ROLE_EDGE);
+	assert_int_equal(validate(c).n, 2);
+	c->services[0].at = AT_SOCKET;
+	expect_fine(c);
+	c->services[0].at = AT_EDGE | AT_SOCKET;
+	c->services[0].n_backends = 1;
+	c->services[1].at = AT_SOCKET; /* packets to b are nobody's here */
+	expect_fine(c);
+	c->services[1].at = AT_EDGE;
+	expect_fault(c, "b", "192.0.2.1:80", "closes a circle of services (a -> b -> a)", "give the address of a server");
+}
+
+static void test_a_local_service_leads_to_a_port_of_this_host(void **state)
+{
+	_cleanup_(config_freep) struct config *c = config_new();
+	struct service *s = add(c, "web", "192.0.2.10:*/tcp [2001:db8::10]:443/tcp 127.0.0.9:80/tcp",
+				"127.0.0.1:8080 [::1]:8443 192.0.2.10:8080");
+
+	(void)state;
+	s->forward = FORWARD_LOCAL;
+	expect_fine(c);
+	give_interface(c, ROLE_EDGE);
+	c->cgroup = strdup("/sys/fs/cgroup");
+	expect_fine(c);
+	s->at = AT_SOCKET;
+	expect_fault(c, "web", "", "at: socket has no effect, for forward: local", "use another forward, or remove at");
+	s->at = AT_EDGE;
+	s->backends[1].at.port = 0;
+	expect_fault(c, "web", "::1", "has no port; forward: local needs the one on which the server here listens", "[::1]:8080");
+	s->backends[1].at.port = 8443;
+	s->n_listens = 1;
+	s->listens[0].proto = IPPROTO_UDP;
+	s->quic.server_id = 1;
+	for (size_t i = 0; i < s->n_backends; i++)
+		s->backends[i].server_id = (struct server_id){ .length = 1, .b = { i } };
+	expect_fault(c, "web", "", "quic has no effect with forward: local", "remove quic");
+}
+
 /* ---- rules: services together ---- */
 
 static void test_a_listen_address_belongs_to_one_service_once(void **state)
@@ -858,6 +1099,16 @@ int main(void)
 		cmocka_unit_test(test_a_backend_s_port_behind_a_tunnel_is_one_of_the_listen_ports),
 		cmocka_unit_test(test_a_long_list_of_ports_is_cut),
 		cmocka_unit_test(test_a_service_has_at_most_65535_backends),
+		cmocka_unit_test(test_a_service_is_where_this_host_can_balance_it),
+		cmocka_unit_test(test_algorithms_govern_local_connections),
+		cmocka_unit_test(test_a_last_backend_may_be_deleted_whatever_the_algorithm),
+		cmocka_unit_test(test_what_is_said_of_local_connections_has_an_effect),
+		cmocka_unit_test(test_exceptions_need_somebody_who_balances),
+		cmocka_unit_test(test_cgroups_are_named_below_their_root),
+		cmocka_unit_test(test_paths_of_cgroups_and_namespaces_are_told_from_others),
+		cmocka_unit_test(test_a_service_at_sockets_alone_has_any_address_and_port),
+		cmocka_unit_test(test_circles_are_of_packets_not_of_local_connections),
+		cmocka_unit_test(test_a_local_service_leads_to_a_port_of_this_host),
 		cmocka_unit_test(test_a_listen_address_belongs_to_one_service_once),
 		cmocka_unit_test(test_an_exact_listen_and_one_for_every_port_go_together),
 		cmocka_unit_test(test_a_service_that_contains_itself_is_refused),

@@ -91,7 +91,8 @@ static void on_fault(void *arg, const struct service *s, const struct backend *b
 	if (mistakes_full(r->mistakes))
 		return;
 	if (!s) {
-		mistake(r->mistakes, 0, "%s", sentence);
+		at = find_own_key(r->root, sentence) ? r->root : NULL;
+		mistake(r->mistakes, at ? line_of(at, sentence) : 0, "%s", sentence);
 		return;
 	}
 	at = r->services[s - r->config->services];
@@ -117,6 +118,7 @@ static void read_root(struct reader *r, const struct node *root)
 			"beginning of a line");
 		return;
 	}
+	r->root = root;
 	read_schema(r, &host_schema, root, r->config);
 	if (!r->allow_given)
 		allow_sources(r->config);

@@ -35,27 +35,13 @@ static void read_interface_name(struct reader *r, const struct key *k, const str
 			SHOWN(value->text));
 }
 
-static void read_roles(struct reader *r, const struct key *k, const struct node *value, void *field)
-{
-	unsigned *roles = field;
-	int n;
-
-	if (!node_items(value))
-		mistake(r->mistakes, value->line, "\"role\" is empty; write edge, backend or [edge, backend]");
-	for (const struct node *item = node_items(value); item; item = node_after(value, item)) {
-		n = item_is_fine(r, k, item) ? word_number(r, k, item) : -1;
-		if (n >= 0)
-			*roles |= 1u << n;
-	}
-}
-
 static const char *const role_names[] = { "edge", "backend" }; /* in the order of the bits of enum role */
 static const char *const mode_names[] = { "auto", "native", "generic" };
 
 static const struct key interface_keys[] = {
 	{ "name", NODE_SCALAR, read_interface_name, offsetof(struct interface, name), .required = true,
 	  .help = "eth0" },
-	{ "role", NODE_SCALAR | NODE_LIST, read_roles, offsetof(struct interface, roles), .required = true,
+	{ "role", NODE_SCALAR | NODE_LIST, read_bits, offsetof(struct interface, roles), .required = true,
 	  .words = role_names, .n_words = ARRAY_SIZE(role_names), .help = "edge" },
 	{ "mode", NODE_SCALAR, read_word, offsetof(struct interface, mode), .words = mode_names,
 	  .n_words = ARRAY_SIZE(mode_names), .help = "auto" },
@@ -215,6 +201,14 @@ static const struct key backend_keys[] = {
 };
 static const struct schema backend_schema = SCHEMA("backend", backend_keys);
 
+/* ---- local connections ---- */
+
+static const struct key socket_keys[] = {
+	{ "except", NODE_SCALAR | NODE_LIST, read_cgroups, offsetof(struct config, except),
+	  .help = "[/system.slice/backup.service]" },
+};
+static const struct schema socket_schema = SCHEMA("socket", socket_keys);
+
 /* ---- sizes ---- */
 
 static const struct key limits_keys[] = {
@@ -230,6 +224,8 @@ static const struct key limits_keys[] = {
 	  .help = "2097152" },
 	{ "flows", NODE_SCALAR, read_power, offsetof(struct config, limits.flows), .min = FLOWS_MIN,
 	  .max = LIMIT_FLOWS_MAX, .help = "1048576" },
+	{ "connections", NODE_SCALAR, read_u32, offsetof(struct config, limits.connections), .min = 64, .max = 1 << 24,
+	  .help = "131072" },
 	{ "checks", NODE_SCALAR, read_u32, offsetof(struct config, checks_under_way), .min = 1, .max = 65536,
 	  .help = "256" },
 };
@@ -248,6 +244,9 @@ static const struct key host_keys[] = {
 	{ "backend", NODE_MAP, read_map, 0, .schema = &backend_schema, .help = "{ loopback: true }" },
 	{ "limits", NODE_MAP, read_map, 0, .schema = &limits_schema, .help = "{ services: 4096 }" },
 	{ "services", NODE_LIST, read_services, 0, .help = "[{ name: web, listen: \"192.0.2.10:80/tcp\" }]" },
-	{ "cgroup", .help = "balancing local connections is not available in this version; remove this line" },
+	{ "cgroup", NODE_SCALAR, read_path, offsetof(struct config, cgroup), .min = 2, .max = 255,
+	  .help = "/sys/fs/cgroup" },
+	{ "socket", NODE_MAP, read_map, 0, .schema = &socket_schema,
+	  .help = "{ except: [/system.slice/backup.service] }" },
 };
 const struct schema host_schema = SCHEMA("a configuration", host_keys);

@@ -305,6 +305,22 @@ void read_word(struct reader *r, const struct key *k, const struct node *value, 
 		*(int *)field = n;
 }
 
+void read_bits(struct reader *r, const struct key *k, const struct node *value, void *field)
+{
+	unsigned bits = 0;
+	int n;
+
+	if (!node_items(value))
+		mistake(r->mistakes, value->line, "\"%s\" is empty; write %s, %s or [%s, %s]", k->name, k->words[0],
+			k->words[1], k->words[0], k->words[1]);
+	for (const struct node *item = node_items(value); item; item = node_after(value, item)) {
+		n = item_is_fine(r, k, item) ? word_number(r, k, item) : -1;
+		if (n >= 0)
+			bits |= 1u << n;
+	}
+	*(unsigned *)field = bits;
+}
+
 void read_text(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	size_t len = strlen(value->text);
@@ -327,4 +343,54 @@ void read_path(struct reader *r, const struct key *k, const struct node *value, 
 	else
 		mistake(r->mistakes, value->line, "\"%s\" is \"%s\"; give the whole path, from /, such as %s", k->name,
 			SHOWN(value->text), k->help);
+}
+
+/* ---- lists of paths ---- */
+
+static void add_path(struct reader *r, const struct key *k, const struct node *item, struct texts *t)
+{
+	char **new;
+
+	if (texts_have(t, item->text)) {
+		mistake(r->mistakes, item->line, "\"%s\" is in \"%s\" twice; delete one of the two", SHOWN(item->text),
+			k->name);
+		return;
+	}
+	new = array_add(r, &t->list, t->n, sizeof(*new));
+	if (new && (*new = text_keep(r, item->text)))
+		t->n++;
+}
+
+static void read_paths(struct reader *r, const struct key *k, const struct node *value, struct texts *t,
+		       bool (*is_fine)(const char *path), const char *remedy)
+{
+	if (!node_items(value))
+		mistake(r->mistakes, value->line, "\"%s\" is empty; write, for example, %s, or remove the line",
+			k->name, k->help);
+	for (const struct node *item = node_items(value); item; item = node_after(value, item)) {
+		if (t->n == TEXTS_MAX) {
+			mistake(r->mistakes, item->line, "\"%s\" has more than %d items; leave some out", k->name,
+				TEXTS_MAX);
+			return;
+		}
+		if (!item_is_fine(r, k, item))
+			continue;
+		if (is_fine(item->text))
+			add_path(r, k, item, t);
+		else
+			mistake(r->mistakes, item->line, "\"%s\" in \"%s\" is %s", SHOWN(item->text), k->name, remedy);
+	}
+}
+
+void read_cgroups(struct reader *r, const struct key *k, const struct node *value, void *field)
+{
+	read_paths(r, k, value, field, cgroup_path_is_fine,
+		   "no cgroup; write its path below the root of cgroup v2, from /, without // and .., at most 31 "
+		   "levels, such as /system.slice/web.service");
+}
+
+void read_namespaces(struct reader *r, const struct key *k, const struct node *value, void *field)
+{
+	read_paths(r, k, value, field, namespace_path_is_fine,
+		   "no path of a network namespace; write the whole path of its file, from /, such as /run/netns/blue");
 }

@@ -13,11 +13,12 @@
 #include "config/mistake.h"
 #include "config/tree.h"
 
-#define SCHEMA_KEYS_MAX 16
+#define SCHEMA_KEYS_MAX 24
 
 struct reader {
 	struct mistakes *mistakes;
 	struct config *config; /* what is being filled */
+	const struct node *root;
 	const struct node **services; /* [config->n_services] where each was read, in the same order */
 	bool allow_given;
 };
@@ -61,9 +62,15 @@ void read_power(struct reader *r, const struct key *k, const struct node *value,
 void read_u64(struct reader *r, const struct key *k, const struct node *value, void *field); /* also 0x... */
 void read_bool(struct reader *r, const struct key *k, const struct node *value, void *field);
 void read_word(struct reader *r, const struct key *k, const struct node *value, void *field); /* to an int or enum */
+void read_bits(struct reader *r, const struct key *k, const struct node *value,
+	       void *field); /* one word or several: their numbers are the bits of an unsigned */
 void read_text(struct reader *r, const struct key *k, const struct node *value, void *field); /* to a char * */
 void read_path(struct reader *r, const struct key *k, const struct node *value,
 	       void *field); /* absolute, to a char * */
+void read_cgroups(struct reader *r, const struct key *k, const struct node *value,
+		  void *field); /* to a struct texts */
+void read_namespaces(struct reader *r, const struct key *k, const struct node *value,
+		     void *field); /* to a struct texts */
 void read_duration(struct reader *r, const struct key *k, const struct node *value,
 		   void *field); /* ms, to a uint32_t */
 

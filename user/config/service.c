@@ -246,6 +246,31 @@ static void read_backends(struct reader *r, const struct key *k, const struct no
 	}
 }
 
+/* ---- local connections ---- */
+
+static const struct key clients_keys[] = {
+	{ "cgroups", NODE_SCALAR | NODE_LIST, read_cgroups, offsetof(struct service, clients.cgroups),
+	  .help = "[/system.slice/web.service]" },
+	{ "namespaces", NODE_SCALAR | NODE_LIST, read_namespaces, offsetof(struct service, clients.namespaces),
+	  .help = "[/run/netns/blue]" },
+};
+static const struct schema clients_schema = SCHEMA("clients", clients_keys);
+
+static void read_clients(struct reader *r, const struct key *k, const struct node *value, void *field)
+{
+	if (!value->first)
+		mistake(r->mistakes, value->line,
+			"\"clients\" says neither cgroups nor namespaces; write, for example, %s, or remove the line "
+			"for all processes",
+			k->help);
+	read_schema(r, k->schema, value, field);
+}
+
+static void read_no_backend(struct reader *r, const struct key *k, const struct node *value, void *field)
+{
+	*(bool *)field = word_number(r, k, value) == 1;
+}
+
 /* ---- a service ---- */
 
 static const struct key quic_keys[] = {
@@ -265,6 +290,12 @@ static const struct key service_keys[] = {
 	  .n_words = ARRAY_SIZE(forward_names), .help = "ipip" },
 	{ "affinity", NODE_SCALAR, read_word, offsetof(struct service, affinity), .words = affinity_names,
 	  .n_words = ARRAY_SIZE(affinity_names), .help = "flow" },
+	{ "at", NODE_SCALAR | NODE_LIST, read_bits, offsetof(struct service, at), .words = where_names,
+	  .n_words = ARRAY_SIZE(where_names), .help = "socket" },
+	{ "clients", NODE_MAP, read_clients, 0, .schema = &clients_schema,
+	  .help = "{ cgroups: [/system.slice/web.service] }" },
+	{ "no-backend", NODE_SCALAR, read_no_backend, offsetof(struct service, refuses), .words = no_backend_names,
+	  .n_words = ARRAY_SIZE(no_backend_names), .help = "unreachable" },
 	{ "quic", NODE_MAP, read_map, offsetof(struct service, quic), .schema = &quic_schema,
 	  .help = "{ config: 0, server-id: 2 }" },
 	{ "slots", NODE_SCALAR, read_u32, offsetof(struct service, slots), .min = 64, .max = 1 << 20, .help = "4096" },

@@ -2,6 +2,8 @@
 /*
  * Services that contain themselves: a backend of one is where another (or the same) listens, and so on back to the
  * first. A walk in depth over the services, once for each protocol; every backend that closes a circle is a fault.
+ * Only services that take packets lead on: a local connection is given its backend once, and a local server is the end
+ * of the way.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -86,6 +88,8 @@ static int add_service(struct graph *g, const struct config *c, const struct lis
 {
 	const struct service *s = &c->services[from];
 
+	if (!takes_packets(c, s))
+		return 0;
 	for (size_t i = 0; i < s->n_backends; i++) {
 		size_t first = listeners_at(all, &s->backends[i].at.addr);
 
@@ -204,7 +208,7 @@ void validate_circles(const struct config *c, const struct listeners *all, struc
 	_cleanup_(walk_clear) struct walk w = {};
 
 	if (graph_build(&g, c, all) || walk_new(&w, c, &g, f)) {
-		fault(f, NULL, NULL, "out of memory while looking for circles of services; free some");
+		fault(f, NULL, NULL, "out of memory while looking for circles; free some");
 		return;
 	}
 	for (unsigned proto = ON_TCP; g.n && proto <= ON_UDP; proto++) {

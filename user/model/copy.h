@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/model.h"
+
 static inline int text_copy(char **to, const char *from)
 {
 	*to = from ? strdup(from) : NULL;
@@ -19,6 +21,9 @@ static inline void *memory_copy(const void *from, size_t n, size_t size)
 
 	return to ? memcpy(to, from, n * size) : NULL;
 }
+
+void texts_clear(struct texts *t);
+int texts_copy(struct texts *to, const struct texts *from); /* to is empty */
 
 #define ARRAY_COPY(to, from, n) ((*(to) = memory_copy(from, n, sizeof(**(to)))) || !(n) ? 0 : -ENOMEM)
 

@@ -10,7 +10,7 @@
 #include "base/clean.h"
 #include "base/duration.h"
 
-#define SUBJECT_MAX 256
+#define SUBJECT_MAX (CLIENT_PATH_MAX + 256)
 #define VALUE_MAX 896 /* holds ALLOW_MAX prefixes */
 
 struct walk {
@@ -164,6 +164,29 @@ static void diff_backend_role(struct walk *w, const struct config *from, const s
 	number_field(w, "backend.second-chance-rate", from->backend.second_chance_rate, to->backend.second_chance_rate);
 }
 
+/* What is in one list alone came or went. what: of which kind it is. */
+static void diff_texts(struct walk *w, const char *what, const struct texts *from, const struct texts *to)
+{
+	size_t i = 0, j = 0;
+
+	while (i < from->n || j < to->n) {
+		int order = i == from->n ? 1 : j == to->n ? -1 : strcmp(from->list[i], to->list[j]);
+
+		subject(w, "%s %s", what, order <= 0 ? from->list[i] : to->list[j]);
+		if (order)
+			say(w, order < 0 ? DIFF_REMOVED : DIFF_ADDED, NULL, NULL);
+		i += order <= 0;
+		j += order >= 0;
+	}
+}
+
+static void diff_sockets(struct walk *w, const struct config *from, const struct config *to)
+{
+	subject(w, "cgroup");
+	text_field(w, from->cgroup ?: "none", to->cgroup ?: "none");
+	diff_texts(w, "socket.except", &from->except, &to->except);
+}
+
 static void diff_limits(struct walk *w, const struct config *from, const struct config *to)
 {
 	number_field(w, "limits.services", from->limits.services, to->limits.services);
@@ -172,6 +195,7 @@ static void diff_limits(struct walk *w, const struct config *from, const struct 
 	number_field(w, "limits.backends", from->limits.backends, to->limits.backends);
 	number_field(w, "limits.slots", from->limits.slots, to->limits.slots);
 	number_field(w, "limits.flows", from->limits.flows, to->limits.flows);
+	number_field(w, "limits.connections", from->limits.connections, to->limits.connections);
 	number_field(w, "limits.checks", from->checks_under_way, to->checks_under_way);
 }
 
@@ -303,6 +327,27 @@ static void diff_tracking(struct walk *w, const struct service *from, const stru
 	number_field(w, key, a->flows, b->flows);
 }
 
+static const char *where_text(unsigned at)
+{
+	static const char *const names[] = { "nowhere", "edge", "socket", "edge and socket" };
+
+	return names[at & (AT_EDGE | AT_SOCKET)];
+}
+
+static void diff_where(struct walk *w, const struct service *from, const struct service *to)
+{
+	char key[SERVICE_NAME_MAX + 64];
+
+	subject(w, "service %s: at", from->name);
+	text_field(w, where_text(from->at), where_text(to->at));
+	snprintf(key, sizeof(key), "service %s: clients: cgroup", from->name);
+	diff_texts(w, key, &from->clients.cgroups, &to->clients.cgroups);
+	snprintf(key, sizeof(key), "service %s: clients: namespace", from->name);
+	diff_texts(w, key, &from->clients.namespaces, &to->clients.namespaces);
+	subject(w, "service %s: no-backend", from->name);
+	text_field(w, no_backend_names[from->refuses], no_backend_names[to->refuses]);
+}
+
 static void diff_service(struct walk *w, const struct service *from, const struct service *to)
 {
 	char a[VALUE_MAX], b[VALUE_MAX], key[SUBJECT_MAX];
@@ -321,6 +366,7 @@ static void diff_service(struct walk *w, const struct service *from, const struc
 		say(w, DIFF_CHANGED, check_text(&from->check, a), check_text(&to->check, b));
 	snprintf(key, sizeof(key), "service %s: slots", from->name);
 	number_field(w, key, from->slots, to->slots);
+	diff_where(w, from, to);
 	diff_tracking(w, from, to);
 	diff_backends(w, from, to);
 }
@@ -368,6 +414,7 @@ void config_diff(const struct config *from, const struct config *to, diff_fn fn,
 	diff_control(&w, from, to);
 	diff_edge(&w, from, to);
 	diff_backend_role(&w, from, to);
+	diff_sockets(&w, from, to);
 	diff_limits(&w, from, to);
 	diff_services(&w, from, to);
 }

@@ -11,6 +11,8 @@
 
 const char *const algorithm_names[4] = { "consistent", "round-robin", "random", "least-connections" };
 const char *const affinity_names[2] = { "flow", "client" };
+const char *const where_names[2] = { "edge", "socket" };
+const char *const no_backend_names[2] = { "unreachable", "refused" };
 const char *const forward_names[5] = { "ipip", "gue", "l2", "nat", "local" };
 const char *const state_names[N_STATES] = { "unknown", "healthy", "unhealthy", "ejected", "draining", "disabled" };
 
@@ -21,7 +23,7 @@ static struct config defaults(void)
 		.backend.second_chance = true,
 		.backend.second_chance_rate = 50000,
 		.limits = { .services = 4096, .listeners = 16384, .members = 65536, .backends = 65536, .slots = 1 << 21,
-			    .flows = 1 << 20 },
+			    .flows = 1 << 20, .connections = 1 << 17 },
 		.checks_under_way = 256,
 	};
 
@@ -60,6 +62,8 @@ void config_free(struct config *c)
 	free(c->control_group);
 	free(c->pins);
 	free(c->backend.allow);
+	free(c->cgroup);
+	texts_clear(&c->except);
 	free(c);
 }
 
@@ -83,12 +87,15 @@ struct config *config_copy(const struct config *from)
 	*c = *from;
 	c->interfaces = NULL;
 	c->control_socket = c->control_group = c->pins = NULL;
+	c->cgroup = NULL;
+	c->except = (struct texts){};
 	c->backend.allow = NULL;
 	c->services = NULL;
 	c->n_services = 0; /* counts what is copied so far */
 	if (ARRAY_COPY(&c->interfaces, from->interfaces, from->n_interfaces) ||
 	    text_copy(&c->control_socket, from->control_socket) ||
 	    text_copy(&c->control_group, from->control_group) || text_copy(&c->pins, from->pins) ||
+	    text_copy(&c->cgroup, from->cgroup) || texts_copy(&c->except, &from->except) ||
 	    ARRAY_COPY(&c->backend.allow, from->backend.allow, from->backend.n_allow) || services_copy(from, c))
 		return NULL;
 	return TAKE_PTR(c);
@@ -111,19 +118,32 @@ static int by_listen(const void *a, const void *b)
 	return listen_compare(a, b);
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static void sort(void *array, size_t n, size_t size, int (*compare)(const void *, const void *))
 {
 	if (n > 1)
 		qsort(array, n, size, compare);
 }
 
+static void sort_texts(struct texts *t)
+{
+	sort(t->list, t->n, sizeof(*t->list), by_text);
+}
+
 void config_normalise(struct config *c)
 {
+	sort_texts(&c->except);
 	for (size_t i = 0; i < c->n_services; i++) {
 		struct service *s = &c->services[i];
 
 		sort(s->backends, s->n_backends, sizeof(*s->backends), by_endpoint);
 		sort(s->listens, s->n_listens, sizeof(*s->listens), by_listen);
+		sort_texts(&s->clients.cgroups);
+		sort_texts(&s->clients.namespaces);
 	}
 	sort(c->services, c->n_services, sizeof(*c->services), by_name);
 }

@@ -99,6 +99,25 @@ struct tracking tracking_default(void);
 #define FLOWS_MAX (1 << 22) /* of one service */
 #define LIMIT_FLOWS_MAX (1 << 26) /* of all together */
 
+/* A list of texts. */
+struct texts {
+	char **list;
+	size_t n;
+};
+bool texts_have(const struct texts *t, const char *text);
+
+/* Processes are named by their cgroups and network namespaces, at most so many of each in a list. */
+#define TEXTS_MAX 256
+#define CLIENT_PATH_MAX 1023 /* characters */
+bool cgroup_path_is_fine(const char *path); /* below the root of cgroup v2: "/system.slice/web.service" */
+#define CGROUP_LEVELS_MAX 31 /* below the root */
+bool namespace_path_is_fine(const char *path); /* of a file: "/run/netns/blue" */
+
+/* Where a service is balanced: packets that arrive, and connections of local processes. */
+enum where { AT_EDGE = 1, AT_SOCKET = 2 }; /* bits */
+extern const char *const where_names[2]; /* "edge", "socket": in the order of the bits */
+extern const char *const no_backend_names[2]; /* "unreachable", "refused": of service.refuses */
+
 struct service {
 	char *name; /* letters, digits, '.', '_', '-'; starts with a letter or digit */
 	struct listen *listens;
@@ -110,6 +129,12 @@ struct service {
 	struct check check;
 	uint32_t slots; /* size of the table, a power of two; 0: sized to the backends */
 	struct tracking tracking;
+	unsigned at; /* bits of enum where; what this host does of it: service_is_at */
+	struct { /* processes whose connections are balanced; both empty: all */
+		struct texts cgroups; /* paths below the root of cgroup v2: with all that is below them */
+		struct texts namespaces; /* files of network namespaces, such as /run/netns/blue */
+	} clients;
+	bool refuses; /* no usable backend: ECONNREFUSED for local connections; else EHOSTUNREACH */
 	struct backend *backends;
 	size_t n_backends;
 };
@@ -128,6 +153,7 @@ struct interface {
 struct limits {
 	uint32_t services, listeners, members, backends, slots;
 	uint32_t flows; /* entries of the flow cache, of all services together */
+	uint32_t connections; /* of local processes, that are noted at a time */
 };
 
 /* For a service that does not say how many flows it may have: no more than there are for all. */
@@ -155,6 +181,8 @@ struct config {
 		bool second_chance; /* what is not known here goes on to another backend (forward: gue) ... */
 		uint32_t second_chance_rate; /* ... so many times a second, for each service on each CPU; 0: no limit */
 	} backend;
+	char *cgroup; /* where cgroup v2 is: local processes' connections are balanced; NULL: they are not */
+	struct texts except; /* cgroups whose processes are left alone, as in service.clients.cgroups */
 	struct limits limits;
 	uint32_t checks_under_way; /* at most so many at once */
 
@@ -175,6 +203,12 @@ int config_service_delete(struct config *c, const char *name); /* -ENOENT */
 void service_clear(struct service *s); /* frees what it holds */
 int service_copy(const struct service *from, struct service *to); /* deep; -ENOMEM */
 
+/*
+ * What this host does of a service: AT_EDGE, if some interface has that role (or connections are not balanced, either);
+ * AT_SOCKET, if connections are balanced and the service has backends here. A local service is AT_EDGE alone.
+ */
+unsigned service_is_at(const struct config *c, const struct service *s);
+
 struct backend *service_backend(const struct service *s, const struct endpoint *at); /* NULL: none */
 int service_backend_add(struct service *s, const struct backend *b); /* -EEXIST, -ENOMEM */
 int service_backend_delete(struct service *s, const struct endpoint *at); /* -ENOENT */
@@ -182,8 +216,8 @@ int service_backend_delete(struct service *s, const struct endpoint *at); /* -EN
 /*
  * Rules that join several fields, the same for a file and for the command line: an endpoint twice in a service, a
  * listen address twice in the config, a backend that is a listen address of its own service (or, through other
- * services, a circle), an ipip backend whose port is not the listen port, an algorithm or a forward that this version
- * does not have ...
+ * services, a circle), an ipip backend whose port is not the listen port, a forward that this version does not have,
+ * what would have no effect on this host ...
  * Calls report once for each fault with the service (and backend, or NULL) concerned. Returns the number of faults.
  */
 typedef void (*config_fault_fn)(void *arg, const struct service *s, const struct backend *b, const char *sentence);

@@ -31,7 +31,7 @@ void tracking_fit(struct tracking *t, const struct limits *l)
 
 struct service service_default(void)
 {
-	return (struct service){ .tracking = tracking_default() };
+	return (struct service){ .tracking = tracking_default(), .at = AT_EDGE | AT_SOCKET };
 }
 
 struct check check_default(enum check_kind kind)
@@ -60,6 +60,8 @@ void service_clear(struct service *s)
 	free(s->listens);
 	free(s->check.path);
 	free(s->check.host);
+	texts_clear(&s->clients.cgroups);
+	texts_clear(&s->clients.namespaces);
 	free(s->backends);
 	*s = (struct service){};
 }
@@ -71,13 +73,35 @@ int service_copy(const struct service *from, struct service *to)
 	s.name = s.check.path = s.check.host = NULL;
 	s.listens = NULL;
 	s.backends = NULL;
+	s.clients.cgroups = s.clients.namespaces = (struct texts){};
 	if (text_copy(&s.name, from->name) || text_copy(&s.check.path, from->check.path) ||
 	    text_copy(&s.check.host, from->check.host) || ARRAY_COPY(&s.listens, from->listens, from->n_listens) ||
-	    ARRAY_COPY(&s.backends, from->backends, from->n_backends))
+	    ARRAY_COPY(&s.backends, from->backends, from->n_backends) ||
+	    texts_copy(&s.clients.cgroups, &from->clients.cgroups) ||
+	    texts_copy(&s.clients.namespaces, &from->clients.namespaces))
 		return -ENOMEM;
 	*to = s;
 	s = (struct service){};
 	return 0;
+}
+
+static bool has_role(const struct config *c, enum role role)
+{
+	for (size_t i = 0; i < c->n_interfaces; i++)
+		if (c->interfaces[i].roles & role)
+			return true;
+	return false;
+}
+
+/* On a backend's host a service without backends names addresses of the host's own: connections stay with it. */
+unsigned service_is_at(const struct config *c, const struct service *s)
+{
+	bool edge = has_role(c, ROLE_EDGE) || !c->cgroup;
+	bool socket = c->cgroup && (s->n_backends || !has_role(c, ROLE_BACKEND));
+
+	if (s->forward == FORWARD_LOCAL)
+		return AT_EDGE;
+	return s->at & ((edge ? AT_EDGE : 0) | (socket ? AT_SOCKET : 0));
 }
 
 /* First backend that is not below `at`. */

@@ -82,7 +82,7 @@ static bool name_is_fine(const char *name)
 	return true;
 }
 
-/* What an address is that nobody can be reached at from outside; NULL: it is fine. */
+/* What an address is that is nobody's; NULL: it is fine. */
 static const char *unfit(const struct addr *a)
 {
 	if (addr_is_unspecified(a))
@@ -94,34 +94,38 @@ static const char *unfit(const struct addr *a)
 	return NULL;
 }
 
-static void validate_listens(const struct service *s, struct faults *f)
+/* The loopback interface is for local connections and local servers. */
+static void validate_listen(const struct config *c, const struct service *s, const struct listen *l, struct faults *f)
+{
+	const char *what = unfit(&l->addr);
+	bool packets = takes_packets(c, s);
+	char text[LISTEN_TEXT];
+
+	if (packets && addr_is_loopback(&l->addr))
+		what = "a loopback address";
+	if (what)
+		fault(f, s, NULL, "listen %s is %s, where no %s; give the address that clients connect to",
+		      listen_format(l, text), what, packets ? "packet arrives from outside" : "connection goes");
+}
+
+static void validate_listens(const struct config *c, const struct service *s, struct faults *f)
 {
 	if (!s->n_listens)
 		fault(f, s, NULL, "the service listens nowhere; give listen an address, such as \"192.0.2.10:80/tcp\"");
-	for (size_t i = 0; i < s->n_listens; i++) {
-		const struct addr *a = &s->listens[i].addr;
-		const char *what = addr_is_loopback(a) ? "a loopback address" : unfit(a);
-		char text[LISTEN_TEXT];
-
-		if (what)
-			fault(f, s, NULL, "listen %s is %s, where no packet arrives from outside; "
-			      "give the address that clients connect to", listen_format(&s->listens[i], text), what);
-	}
+	for (size_t i = 0; i < s->n_listens; i++)
+		validate_listen(c, s, &s->listens[i], f);
 }
 
 static void validate_choices(const struct service *s, struct faults *f)
 {
-	if (s->algorithm != ALGORITHM_CONSISTENT)
-		fault(f, s, NULL, "algorithm: %s is not available in this version: use consistent",
-		      algorithm_names[s->algorithm]);
-	if (s->forward != FORWARD_IPIP && s->forward != FORWARD_GUE)
-		fault(f, s, NULL, "forward: %s is not available in this version: use ipip or gue",
+	if (s->forward == FORWARD_L2 || s->forward == FORWARD_NAT)
+		fault(f, s, NULL, "forward: %s is not available in this version: use ipip, gue or local",
 		      forward_names[s->forward]);
 	if (s->slots && (s->slots < 64 || s->slots > 1 << 20 || (s->slots & (s->slots - 1))))
 		fault(f, s, NULL, "slots: %u is not a power of two from 64 to 1048576; "
 		      "leave it out, and it is chosen to suit the backends", s->slots);
 	if (s->n_backends > TABLE_MEMBERS_MAX)
-		fault(f, s, NULL, "a service has at most %u backends, and this one has %zu; make several services of it",
+		fault(f, s, NULL, "backends: a service has at most %u backends, and this one has %zu; make several services of it",
 		      TABLE_MEMBERS_MAX, s->n_backends);
 }
 
@@ -219,21 +223,23 @@ static bool lacks_check_port(const struct service *s, const struct backend *b, c
 	return s->check.kind != CHECK_NONE && !s->check.port && !b->at.port && (ports->every || ports->n != 1);
 }
 
-static void validate_port(const struct service *s, const struct backend *b, const struct ports *ports, struct faults *f)
+static void validate_port(const struct config *c, const struct service *s, const struct backend *b,
+			  const struct ports *ports, struct faults *f)
 {
 	struct endpoint better = { b->at.addr, ports->n ? ports->first : 80 };
 	char text[ENDPOINT_TEXT];
 
-	if (is_unreachable_by_tunnel(b, ports))
+	if (is_unreachable_by_tunnel(b, ports) && takes_packets(c, s))
 		fault(f, s, b, "forward: %s delivers packets unchanged, so the backend's port must be one of the listen "
-		      "ports (%s); write %s", forward_names[s->forward], ports->list, endpoint_format(&better, text));
+		      "ports (%s); write %s%s", forward_names[s->forward], ports->list, endpoint_format(&better, text),
+		      c->cgroup ? ", or let the service be at: socket alone" : "");
 	if (lacks_check_port(s, b, ports))
 		fault(f, s, b, "the check has no port to connect to; give the backend a port, such as %s, "
 		      "or the check one (health: port)", endpoint_format(&better, text));
 }
 
-static void validate_backend(const struct service *s, const struct backend *b, const struct ports *ports,
-			     struct faults *f)
+static void validate_backend(const struct config *c, const struct service *s, const struct backend *b,
+			     const struct ports *ports, struct faults *f)
 {
 	const char *what = unfit(&b->at.addr);
 	char text[ENDPOINT_TEXT];
@@ -242,7 +248,7 @@ static void validate_backend(const struct service *s, const struct backend *b, c
 		fault(f, s, b, "backend %s is %s; give the address of a server", endpoint_format(&b->at, text), what);
 	if (b->weight > WEIGHT_MAX)
 		fault(f, s, b, "weight %u is too large; the greatest weight is %u", b->weight, WEIGHT_MAX);
-	validate_port(s, b, ports, f);
+	validate_port(c, s, b, ports, f);
 }
 
 static int by_endpoint(const void *a, const void *b)
@@ -346,19 +352,20 @@ static void validate_quic(const struct service *s, struct faults *f)
 	validate_server_ids(s, f);
 }
 
-static void validate_service(const struct service *s, const struct limits *l, struct ports *ports, struct faults *f)
+static void validate_service(const struct config *c, const struct service *s, struct ports *ports, struct faults *f)
 {
 	if (!name_is_fine(name_of(s)))
 		fault(f, s, NULL, "a service's name has 1 to %d letters, digits, '.', '_' or '-' and starts with a letter "
 		      "or digit; rename the service", SERVICE_NAME_MAX);
-	validate_listens(s, f);
+	validate_listens(c, s, f);
 	validate_choices(s, f);
+	validate_where(c, s, f);
 	validate_durations(s, f);
-	validate_flows(s, l, f);
+	validate_flows(s, &c->limits, f);
 	validate_check(s, f);
 	ports_collect(ports, s);
 	for (size_t i = 0; i < s->n_backends; i++)
-		validate_backend(s, &s->backends[i], ports, f);
+		validate_backend(c, s, &s->backends[i], ports, f);
 	validate_unique(s, f);
 	validate_quic(s, f);
 }
@@ -399,7 +406,8 @@ unsigned config_validate(const struct config *c, config_fault_fn report, void *a
 		return f.n;
 	}
 	for (size_t i = 0; i < c->n_services; i++)
-		validate_service(&c->services[i], &c->limits, ports, &f);
+		validate_service(c, &c->services[i], ports, &f);
+	validate_except(c, &f);
 	validate_listeners(c, &all, &f);
 	validate_circles(c, &all, &f);
 	return f.n;

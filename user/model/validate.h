@@ -37,6 +37,14 @@ size_t listeners_at(const struct listeners *all, const struct addr *a);
 /* Who takes a packet to this port: an exact listen wins over one for every port. NULL: nobody. */
 const struct listener *listeners_find(const struct listeners *all, const struct addr *a, uint16_t port, uint8_t proto);
 
+/*
+ * Are packets that arrive for the service sent to its backends? The rules about them do not hold for a service of local
+ * connections alone, whose addresses and ports are rewritten, nor for one whose servers are here.
+ */
+bool takes_packets(const struct config *c, const struct service *s);
+void validate_where(const struct config *c, const struct service *s, struct faults *f);
+void validate_except(const struct config *c, struct faults *f);
+
 /* Services that reach themselves through their backends. */
 void validate_circles(const struct config *c, const struct listeners *all, struct faults *f);
 
