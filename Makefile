@@ -25,7 +25,7 @@ say = @printf '  %-8s %s\n' $(1) $(2)
 endif
 
 # ---- what there is: rooms are folders ----
-PROGRAMS := edge backend
+PROGRAMS := edge backend socket connection local
 LIB_SRC := $(wildcard $(addprefix user/,$(addsuffix /*.c,base model config discovery health datapath reconcile api)))
 CLI_SRC := $(wildcard user/cli/*.c)
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
@@ -142,7 +142,7 @@ $(BUILD)/shunt-bench: $(BENCH_SRC:tools/bench/%.c=$(BUILD)/bench/%.o) $(BUILD)/l
 	$(call say,LINK,$@)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 
-benches: $(BUILD)/shunt-bench
+benches: $(BUILD)/shunt-bench $(BUILD)/shuntd
 
 # ---- simulation: only the pure rooms, and nothing of the kernel's ----
 $(BUILD)/sim/%.o: %.c
@@ -179,7 +179,9 @@ test: deps
 	$(MAKE) --no-print-directory all tests
 	BUILD=$(BUILD) tests/run.sh
 
+# without the two, whose ways to a service are compared with ours, their rows are skipped
 bench: deps
+	tools/deps.sh haproxy nftables || true
 	$(MAKE) --no-print-directory all benches
 	BUILD=$(BUILD) tools/bench.sh
 

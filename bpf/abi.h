@@ -11,6 +11,8 @@
  *
  *   filter[address]? -> listeners[address, port, proto] -> services[] -> slots[] -> members[] -> backends[]
  *
+ * and so goes the connect() of a local process, which may take turns[] in place of slots[].
+ *
  * Units: addresses are 16 bytes in network order (IPv4 as ::ffff:a.b.c.d); ports and VLAN tags are in
  * network order where the type says __be16; everything else is in host order.
  */
@@ -23,7 +25,7 @@
 
 #include "slot.h"
 
-#define SHUNT_ABI_VERSION 4
+#define SHUNT_ABI_VERSION 5
 
 /* ---- addresses and listeners ---- */
 
@@ -92,7 +94,8 @@ struct shunt_service {
 	__u64 table;
 	__u64 flows;
 	__u32 flags; /* SHUNT_SERVICE_* */
-	__u32 pad[3];
+	__u32 turns; /* members in its part of `turns`; 0: none */
+	__u32 pad[2];
 };
 _Static_assert(sizeof(struct shunt_service) == 32, "abi");
 #define SHUNT_SERVICE_USED (1u << 0)
@@ -100,6 +103,18 @@ _Static_assert(sizeof(struct shunt_service) == 32, "abi");
 #define SHUNT_SERVICE_QUIC (1u << 2) /* connection IDs choose the backend; the service's configuration of them: */
 #define SHUNT_SERVICE_QUIC_CONFIG 8 /* first bit of three: the codepoint */
 #define SHUNT_SERVICE_QUIC_LENGTH 12 /* first bit of four: bytes of a server ID, 1 to SHUNT_SERVER_ID_MAX */
+
+#define SHUNT_SERVICE_NOT_EDGE (1u << 16) /* the edge program passes its packets on */
+#define SHUNT_SERVICE_SOCKET (1u << 17) /* local processes' connections to it are balanced */
+#define SHUNT_SERVICE_LOCAL (1u << 18) /* its packets go to sockets of this host (sk_lookup) */
+#define SHUNT_SERVICE_REFUSE (1u << 19) /* no usable backend: ECONNREFUSED; else EHOSTUNREACH */
+#define SHUNT_SERVICE_CLIENTS (1u << 20) /* only for processes that `clients` names */
+#define SHUNT_SERVICE_ALGORITHM 24 /* first bit of two: SHUNT_ALGORITHM_*, by which sockets choose; packets go by their hash */
+#define SHUNT_ALGORITHM_CONSISTENT 0
+#define SHUNT_ALGORITHM_ROUND_ROBIN 1
+#define SHUNT_ALGORITHM_RANDOM 2
+#define SHUNT_ALGORITHM_LEAST 3
+static inline __u32 shunt_service_algorithm(__u32 flags) { return flags >> SHUNT_SERVICE_ALGORITHM & 3; }
 
 static inline __u32 shunt_service_quic(__u32 config, __u32 length)
 {
@@ -148,8 +163,10 @@ struct shunt_flow_counter {
 struct shunt_member {
 	__u32 backend; /* index into `backends`; beyond it (SHUNT_MEMBER_SHUT): no backend, not even for noted flows */
 	__u32 flags; /* SHUNT_MEMBER_* */
+	__u32 account; /* index into `connections` */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct shunt_member) == 8, "abi");
+_Static_assert(sizeof(struct shunt_member) == 16, "abi");
 #define SHUNT_MEMBER_USED 1u /* for the daemon: a place that is taken */
 #define SHUNT_MEMBER_SHUT (1u << 31) /* in `backend`: disabled; the daemon finds the number below it */
 
@@ -177,6 +194,115 @@ _Static_assert(sizeof(struct shunt_backend) == 64, "abi");
 #define SHUNT_BACKEND_IP6 (1u << 4) /* address is IPv6, and so is the tunnel */
 #define SHUNT_FORWARD_IPIP 0
 #define SHUNT_FORWARD_GUE 1
+#define SHUNT_FORWARD_NONE 2 /* by this host's own stack, as anything else that it sends */
+
+/* ---- sockets: connections of local processes ---- */
+
+/*
+ * `turns`: who is next, for round-robin. A service's part begins where its slots do; four members' numbers in each
+ * word, the first one in the lowest bits. SHUNT_NONE: nobody.
+ */
+#define SHUNT_TURNS 4
+static inline __u32 shunt_turn_word(__u32 turn) { return turn / SHUNT_TURNS; }
+static inline __u16 shunt_turn_member(__u64 word, __u32 turn) { return word >> 16 * (turn % SHUNT_TURNS); }
+
+
+/*
+ * Entry of `connections`: what sockets have of a member. It stays where it is when the service's members move to
+ * another region, so that what was counted in is counted out there. A connection counts from connect() until its socket
+ * is closed by the last process that holds it, is connected elsewhere, or breaks: reset, refused, timed out, ended. Of
+ * unconnected UDP each socket that sends to the member counts as one.
+ */
+struct shunt_connections {
+	__u64 open;
+	__u64 made; /* ever */
+	__u32 member; /* index into `members` */
+	__u32 weight;
+	__u32 generation; /* another one in a socket's note says that it is of somebody who had this entry before */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct shunt_connections) == 32, "abi");
+
+/*
+ * What a socket asked for and what it was given: for what it is connected to (TCP, UDP) in `peers`, by the socket's
+ * cookie, until the socket is closed or the connection breaks; for what it sends to without a connection SHUNT_SENDERS of
+ * them in the socket's own storage, `senders`. (A hash table that is allocated beforehand takes a note in a fraction of
+ * the time that a new socket's storage does, and unlike an LRU table never gives up one that is in use.)
+ */
+struct shunt_peer {
+	__u64 sk; /* where the kernel has the socket: to be read from, if the cookie there is the same; 0: not noted */
+	struct shunt_addr asked, given;
+	__be16 asked_port, given_port;
+	__u32 account; /* index into `connections` */
+	__u32 generation; /* of that entry */
+	__u32 flags; /* SHUNT_PEER_* */
+};
+_Static_assert(sizeof(struct shunt_peer) == 56, "abi");
+#define SHUNT_PEER_SET 1u /* the rest is valid */
+#define SHUNT_PEER_COUNTED 2u /* it is one of connections[account].open */
+#define SHUNT_PEER_DIRECT 4u /* of a sender: it has sent to `given` by that name since */
+
+#define SHUNT_SENDERS 8
+struct shunt_senders {
+	struct shunt_peer peer[SHUNT_SENDERS];
+	__u32 used[SHUNT_SENDERS]; /* `clock` when it was used last */
+	__u32 clock;
+	__u32 pad;
+};
+
+/* Key of `clients`; the value, a __u32, says nothing. */
+struct shunt_client {
+	__u64 id; /* of a cgroup: its number; of a network namespace: its cookie */
+	__u32 service; /* index into `services`; SHUNT_UNSET: processes that are left alone, whatever they ask for */
+	__u32 kind; /* SHUNT_CLIENT_* */
+};
+_Static_assert(sizeof(struct shunt_client) == 16, "abi");
+#define SHUNT_CLIENT_CGROUP 0
+#define SHUNT_CLIENT_NETNS 1
+
+/*
+ * A connection made at a socket, as `connection.bpf.c` writes it out. Ports in network order.
+ */
+struct shunt_connection {
+	__u64 cookie; /* of the socket */
+	struct shunt_addr asked, given, local; /* given: the socket's own peer, too */
+	__be16 asked_port, given_port, local_port;
+	__u8 family; /* AF_INET, AF_INET6 */
+	__u8 proto;
+	__u32 ifindex; /* that the socket is bound to; 0: none */
+	__u32 netns; /* inode number of its network namespace */
+	__u32 member, backend; /* SHUNT_UNSET: its account is somebody else's by now */
+	__u32 flags; /* SHUNT_CONNECTION_* */
+	__u32 state; /* TCP_* as in the kernel; connected UDP is TCP_ESTABLISHED */
+};
+_Static_assert(sizeof(struct shunt_connection) == 88, "abi");
+#define SHUNT_CONNECTION_ENDS 1u /* its backend may have it no more: failed, disabled, gone, or its drain is over */
+
+/* ---- local sockets: services with SHUNT_SERVICE_LOCAL ---- */
+
+/*
+ * Key of `local_sockets`, the listening sockets of this host's servers: what the socket is bound to. The unspecified
+ * addresses are two, 0.0.0.0 (mapped, as any IPv4 address) and ::, whose sockets take IPv4, too, unless they refuse it.
+ * Sockets may share a binding, and the kernel spreads over all of them when it is given any one: a few are kept, so
+ * that one is left when another is closed.
+ */
+struct shunt_bound {
+	struct shunt_addr addr;
+	__be16 port;
+	__u8 proto;
+	__u8 place; /* which of those with this binding, below SHUNT_BOUND_PLACES */
+	__u8 pad[4];
+};
+#define SHUNT_BOUND_PLACES 4
+_Static_assert(sizeof(struct shunt_bound) == 24, "abi");
+
+/* What the walks over sockets write out. */
+struct shunt_unusable {
+	struct shunt_bound bound; /* a server's socket that the map does not take; port 0: no listening socket follows */
+	__s32 error; /* -errno */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct shunt_unusable) == 32, "abi");
 
 /*
  * The tunnel of SHUNT_FORWARD_GUE: UDP without a checksum (RFC 6935) to SHUNT_GUE_PORT, in it Generic UDP Encapsulation
@@ -240,7 +366,7 @@ struct shunt_settings {
 	__u32 icmp_rate; /* ICMP errors a second, for each service on each CPU */
 	__u32 hop_rate; /* the same of packets that the backend program sends on; 0: as many as there are */
 	__u32 listener_shift; /* 64 less the binary logarithm of the number of homes in `listeners` */
-	__u32 pad;
+	__u32 cgroup_levels; /* bit n: `clients` names some cgroup that is n below the root */
 };
 #define SHUNT_FEATURE_ANY_PORT (1u << 0) /* some service listens on every port */
 #define SHUNT_FEATURE_THEN_EDGE (1u << 1) /* backend program: what is no tunnel packet of ours goes on to the edge program */
@@ -250,6 +376,10 @@ struct shunt_settings {
 #define SHUNT_FEATURE_QUIC (1u << 5) /* some service has SHUNT_SERVICE_QUIC */
 #define SHUNT_FEATURE_GUE (1u << 6) /* some backend is reached by SHUNT_FORWARD_GUE */
 #define SHUNT_FEATURE_SECOND_CHANCE (1u << 7) /* backend program: a flow that is not known here is sent on */
+#define SHUNT_FEATURE_NOT_EDGE (1u << 8) /* some service has SHUNT_SERVICE_NOT_EDGE */
+#define SHUNT_FEATURE_CLIENTS (1u << 9) /* socket programs: `clients` is not empty */
+#define SHUNT_FEATURE_RETVAL (1u << 10) /* bpf_set_retval is there (kernel 5.18) */
+#define SHUNT_FEATURE_TRACED_COOKIE (1u << 11) /* iterators can ask for a socket's cookie (kernel 5.12) */
 
 /* ---- counters ---- */
 
@@ -258,7 +388,7 @@ struct shunt_counter {
 	__u64 bytes; /* of the client's packet, from its IP header on, as its length field says */
 };
 
-/* What became of a packet: index into `verdicts`. X(NAME, "word", "sentence") */
+/* What became of a packet, or of a local process's connection: index into `verdicts`. X(NAME, "word", "sentence") */
 #define SHUNT_VERDICTS(X) \
 	X(EDGE_PASSED, "edge_passed", "not a service's: passed on untouched") \
 	X(EDGE_FORWARDED, "edge_forwarded", "sent to a backend") \
@@ -267,7 +397,14 @@ struct shunt_counter {
 	X(BACKEND_PASSED, "backend_passed", "no tunnel packet of a service's: passed on untouched") \
 	X(BACKEND_DELIVERED, "backend_delivered", "taken out of the tunnel and given to this host") \
 	X(BACKEND_SENT_ON, "backend_sent_on", "not of a flow that is known here: sent on to a backend that may know it") \
-	X(BACKEND_DROPPED, "backend_dropped", "dropped by the backend program, for a reason in drops")
+	X(BACKEND_DROPPED, "backend_dropped", "dropped by the backend program, for a reason in drops") \
+	X(SOCKET_PASSED, "socket_passed", "a local process's address that is no service's: left as it is") \
+	X(SOCKET_GIVEN, "socket_given", "a local process's connection, or datagram, to a service: given a backend") \
+	X(SOCKET_EXEMPT, "socket_exempt", "to a service, from a process for which it is not balanced: left as it is") \
+	X(SOCKET_REFUSED, "socket_refused", "to a service that has no usable backend: refused") \
+	X(SOCKET_UNNOTED, "socket_unnoted", "given a backend, but not noted, because limits.connections is reached") \
+	X(LOCAL_GIVEN, "local_given", "for a local service: given to a socket of this host") \
+	X(LOCAL_REFUSED, "local_refused", "for a local service that has no socket for it: refused")
 enum shunt_verdict {
 #define X(name, word, text) SHUNT_VERDICT_##name,
 	SHUNT_VERDICTS(X)
@@ -324,6 +461,15 @@ _Static_assert(sizeof(struct shunt_trace) == 32, "XDP metadata has 32 bytes at m
 #define SHUNT_TRACE_ICMP_ERROR 2u /* the packet is an ICMP error about the flow, or was answered by one */
 #define SHUNT_TRACE_TRANSITION 4u /* the slot is in transition: an older flow may belong to its anchor */
 #define SHUNT_TRACE_QUIC 8u /* the packet's connection ID chose the backend */
+
+/* The one entry of `question`: a socket of the daemon's, whose connect() is answered with the way it would go, and refused. */
+struct shunt_question {
+	__u64 cookie; /* of the socket; 0: nobody asks */
+	struct shunt_trace trace;
+	struct shunt_addr given;
+	__be16 given_port;
+	__u16 pad[3];
+};
 
 /* ---- hashes that both sides, and all balancers, must agree on ---- */
 

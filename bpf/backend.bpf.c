@@ -14,6 +14,7 @@
 #include "maps.bpf.h"
 #include "sum.bpf.h"
 #include "parse.bpf.h"
+#include "service.bpf.h"
 #include "flow.bpf.h"
 #include "decap.bpf.h"
 #include "count.bpf.h"

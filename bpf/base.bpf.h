@@ -50,6 +50,9 @@ static __always_inline __u32 frame_length(struct xdp_md *ctx)
 	return packet_end(ctx) - packet_start(ctx);
 }
 
+/* The third word of an IPv4 address in the one form of addresses. */
+#define MAPPED bpf_htonl(0xffff)
+
 /* No header of a packet that is looked at begins further from the one before it than this. */
 #define REACH 0x1fff
 

@@ -6,30 +6,6 @@
 #ifndef SHUNT_CHOOSE_BPF_H
 #define SHUNT_CHOOSE_BPF_H
 
-/* The backend behind a number in a slot, or NULL. */
-static __always_inline struct shunt_backend *slot_backend(__u64 table, __u16 number, struct shunt_trace *t)
-{
-	__u32 member = shunt_table_first_member(table) + number, backend;
-	struct shunt_member *m;
-
-	if (unlikely(number == SHUNT_NONE))
-		return NULL;
-	m = bpf_map_lookup_elem(&members, &member);
-	if (!m)
-		return NULL;
-	backend = READ_ONCE(m->backend);
-	t->member = member;
-	t->backend = backend;
-	return bpf_map_lookup_elem(&backends, &backend);
-}
-
-/* The backend behind a number in a slot if it has these flags, or NULL. */
-static __always_inline struct shunt_backend *backend_with(__u32 flags, __u64 table, __u16 number, struct shunt_trace *t)
-{
-	struct shunt_backend *b = slot_backend(table, number, t);
-
-	return b && (READ_ONCE(b->flags) & flags) == flags ? b : NULL;
-}
 #define READY (SHUNT_BACKEND_UP | SHUNT_BACKEND_NEXTHOP)
 
 /* Nobody is ready: who is up and lacks no more than a next hop, or NULL. */
@@ -71,14 +47,6 @@ static __always_inline struct shunt_backend *quic_backend(struct xdp_md *ctx, co
 	else
 		t->member = t->backend = SHUNT_UNSET;
 	return b;
-}
-
-/* What the slot is chosen by. hash: of the flow */
-static __always_inline __u64 slot_hash(const struct shunt_service *s, const struct flow *f, __u64 hash)
-{
-	if (feature(SHUNT_FEATURE_AFFINITY) && READ_ONCE(s->flags) & SHUNT_SERVICE_CLIENT)
-		return shunt_client_hash(settings.seed, hash, &f->client);
-	return hash;
 }
 
 /*

@@ -16,10 +16,12 @@
 #include "maps.bpf.h"
 #include "sum.bpf.h"
 #include "parse.bpf.h"
+#include "service.bpf.h"
 #include "flow.bpf.h"
 #include "count.bpf.h"
 #include "cache.bpf.h"
 #include "quic.bpf.h"
+#include "member.bpf.h"
 #include "choose.bpf.h"
 #include "forward.bpf.h"
 #include "gue.bpf.h"
@@ -47,7 +49,9 @@ static __always_inline int answered(struct xdp_md *ctx, const struct shunt_trace
 static __always_inline int without_flow(struct xdp_md *ctx, const struct packet *p, const struct flow *f, enum kind kind,
 					const struct shunt_trace *t)
 {
-	if (kind == KIND_OTHER || !is_marked(f))
+	__u32 service = kind == KIND_OTHER ? NO_SERVICE : marked_service(f);
+
+	if (service == NO_SERVICE || is_not_edge(service))
 		return pass(ctx, t);
 	if (kind == KIND_MALFORMED)
 		return drop(ctx, t, SHUNT_REASON_MALFORMED);
@@ -120,6 +124,10 @@ static __always_inline int edge(struct xdp_md *ctx, struct packet *p)
 	service = find_service(&f);
 	if (service == NO_SERVICE)
 		return pass(ctx, &t);
+	if (is_not_edge(service)) {
+		t.service = service;
+		return pass(ctx, &t);
+	}
 	if (unlikely(kind == KIND_FIRST_FRAGMENT || kind == KIND_SHORT))
 		return drop(ctx, &t, kind == KIND_SHORT ? SHUNT_REASON_MALFORMED : SHUNT_REASON_FRAGMENT);
 	if (unlikely(kind == KIND_ICMP_ERROR))

@@ -49,61 +49,20 @@ static __always_inline __u64 flow_hash(const struct flow *f)
 	return shunt_flow_hash(settings.seed, f->listener_hash, &f->client, f->client_port);
 }
 
+/* What the slot is chosen by. hash: of the flow */
+static __always_inline __u64 slot_hash(const struct shunt_service *s, const struct flow *f, __u64 hash)
+{
+	if (feature(SHUNT_FEATURE_AFFINITY) && READ_ONCE(s->flags) & SHUNT_SERVICE_CLIENT)
+		return shunt_client_hash(settings.seed, hash, &f->client);
+	return hash;
+}
+
 static __always_inline bool begins_flow(const struct tcphdr *tcp)
 {
 	return tcp->syn && !tcp->ack;
 }
 
 /* ---- services ---- */
-
-#define NO_SERVICE 0xffffffffu
-
-/* False: no listener has this address. True promises nothing. */
-static __always_inline bool filter_has(__u64 addr_hash)
-{
-	__u32 bit = shunt_filter_bit(addr_hash), zero = 0;
-	struct shunt_filter *f = bpf_map_lookup_elem(&filter, &zero);
-
-	return f && f->words[bit / 64] >> (bit & 63) & 1;
-}
-
-/* Is the entry at this place the listener's? *what: its key and service; 0: no search goes on from here. */
-static __always_inline bool listener_at(__u32 place, __u32 key, __u64 half0, __u64 half1, __u64 *what)
-{
-	struct shunt_listener *l = bpf_map_lookup_elem(&listeners, &place);
-
-	*what = l ? READ_ONCE(l->what) : 0;
-	return l && (__u32)*what == key && shunt_addr_half(&l->addr, 0) == half0 &&
-	       shunt_addr_half(&l->addr, 1) == half1;
-}
-
-/*
- * The search from this place on: the service, or NO_SERVICE. A function of its own, because it is verified once, and
- * not once for each way to it; and seldom called.
- */
-__noinline __u32 find_from(__u32 place, __u32 key, __u64 half0, __u64 half1)
-{
-	__u64 what;
-
-	for (int i = 1; i < SHUNT_LISTENER_PROBES; i++, place++) {
-		if (listener_at(place, key, half0, half1, &what))
-			return shunt_listener_service(what);
-		if (!what)
-			break;
-	}
-	return NO_SERVICE;
-}
-
-/* The service that listens on this address with this key, or NO_SERVICE. hash: of both */
-static __always_inline __u32 find_listener(const struct shunt_addr *a, __u32 key, __u64 hash)
-{
-	__u32 home = shunt_listener_home(hash, settings.listener_shift);
-	__u64 half0 = shunt_addr_half(a, 0), half1 = shunt_addr_half(a, 1), what;
-
-	if (likely(listener_at(home, key, half0, half1, &what)))
-		return shunt_listener_service(what);
-	return what ? find_from(home + 1, key, half0, half1) : NO_SERVICE;
-}
 
 /* The flow's service, or NO_SERVICE. Sets its listener_hash. */
 static __always_inline __u32 find_service(struct flow *f)
@@ -117,12 +76,17 @@ static __always_inline __u32 find_service(struct flow *f)
 	return find_listener(&f->service, every, shunt_listener_hash(f->service_hash, every));
 }
 
-/* The address mark: whether the flow's address is a service's. */
-static __always_inline bool is_marked(const struct flow *f)
+/* The address mark: a service that has the flow's address, or NO_SERVICE. */
+static __always_inline __u32 marked_service(const struct flow *f)
 {
 	__u32 mark = shunt_listener_key(0, 0);
 
-	return find_listener(&f->service, mark, shunt_listener_hash(f->service_hash, mark)) != NO_SERVICE;
+	return find_listener(&f->service, mark, shunt_listener_hash(f->service_hash, mark));
+}
+
+static __always_inline bool is_marked(const struct flow *f)
+{
+	return marked_service(f) != NO_SERVICE;
 }
 
 /* ---- ICMP ---- */

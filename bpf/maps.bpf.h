@@ -158,6 +158,95 @@ struct {
 	__uint(max_entries, 4096);
 } strangers SEC(".maps");
 
+/* ---- sockets ---- */
+
+/* for the slots of `slots`, four turns in each word: a fourth of its entries */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, (1 << 21) / SHUNT_TURNS);
+} turns SEC(".maps");
+
+/* how many turns were taken; as many entries as `services` */
+struct turn {
+	struct bpf_spin_lock lock;
+	__u32 taken;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct turn);
+	__uint(max_entries, 4096);
+} turns_taken SEC(".maps");
+
+/* connects that found no usable backend; as many entries as `services` */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 4096);
+} refused SEC(".maps");
+
+/* twice as many entries as `members`: in a change those of before and after stand side by side */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_connections);
+	__uint(max_entries, 2 * 65536);
+} connections SEC(".maps");
+
+/* by the socket's cookie */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u64);
+	__type(value, struct shunt_peer);
+	__uint(max_entries, 131072);
+} peers SEC(".maps");
+
+/* the daemon's own probes, whose addresses are left alone; the value says nothing */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u32);
+} exempt SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct shunt_senders);
+} senders SEC(".maps");
+
+/* which processes a service is for */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct shunt_client);
+	__type(value, __u32);
+	__uint(max_entries, 65536);
+} clients SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shunt_question);
+	__uint(max_entries, 1);
+} question SEC(".maps");
+
+/* by what they are bound to: the sockets on which the servers of local services listen. A closed one leaves by itself. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__type(key, struct shunt_bound);
+	__type(value, __u64);
+	__uint(max_entries, 16384);
+} local_sockets SEC(".maps");
+
 /* The last two are the daemon's own notes, kept here so that they live as long as what they are about. */
 
 /* as many entries as `services` */

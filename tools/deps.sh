@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # Installs what building, testing, the demo and the bench need from Debian's packages: only what is missing, without
-# asking, and without starting any of the servers that come along (nginx, prometheus, ngtcp2).
+# asking, and without starting any of the servers that come along (nginx, prometheus, ngtcp2, haproxy).
 #
 # deps.sh          install            deps.sh --list   print the packages, one a line
 
@@ -11,7 +11,7 @@ set -u
 build="gcc libc6-dev make clang bpftool libbpf-dev linux-libc-dev libevent-dev libcurl4-openssl-dev libjansson-dev
 	libyaml-dev libmnl-dev libcap-ng-dev libsystemd-dev libsmartcols-dev"
 run="iproute2 ethtool iputils-ping util-linux procps nginx iperf3 curl jq python3-minimal"
-test="libcmocka-dev bats prometheus ngtcp2-client ngtcp2-server openssl"
+test="libcmocka-dev bats prometheus ngtcp2-client ngtcp2-server openssl netcat-openbsd bind9-dnsutils"
 
 installed() {
 	dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "$@" 2>/dev/null | awk '$1 == "ii" { print $2 }'
@@ -41,7 +41,7 @@ install_quietly() {
 
 forget_servers() {
 	local package
-	for package in nginx prometheus ngtcp2-server; do
+	for package in nginx prometheus ngtcp2-server haproxy; do
 		case " $* " in
 		*" $package "*) systemctl --quiet disable "${package/ngtcp2-server/ngtcp2d}" > /dev/null 2>&1 ;;
 		esac

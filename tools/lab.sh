@@ -13,6 +13,8 @@
 #   lab_wire NODE DEV MTU ADDRESS PEER PEER_DEV PEER_ADDRESS      a cable between two hosts, without a switch
 #   lab_standard BACKENDS MTU        client, balancer and backends on one switch (below)
 #   lab_web NODE                     a web server on it (nginx)
+#   lab_cgroup [PATH]                a cgroup of the lab's own, or one below it
+#   lab_app NODE PATH CMD...         runs a command on a host in that cgroup ("": the lab's)
 #   lab_daemon NODE CONFIG [BINARY]  shuntd on it; returns when it answers
 #   lab_shunt NODE ARG...            the command, speaking to that daemon
 #   lab_wait SECONDS CMD...          until CMD succeeds, or fail after so many seconds
@@ -64,6 +66,16 @@ lab_wait() {
 	done
 }
 
+# Connections are balanced only for what runs in the lab's own cgroup, $LAB_CGROUP.
+lab_cgroup() { mkdir -p "$LAB_CGROUP/$1"; }
+
+lab_app() {
+	local node=$1 path=$2
+	shift 2
+	# shellcheck disable=SC2016 # $0 and $@ are the inner shell's
+	lab_in "$node" bash -c 'echo $$ > "$0"; exec "$@"' "$LAB_CGROUP/$path/cgroup.procs" "$@"
+}
+
 lab_gone() { ! kill -0 "$1" 2> /dev/null || grep -q '^State:.Z' "/proc/$1/status" 2> /dev/null; }
 
 # Ends a process of the lab and waits for it: first politely.
@@ -80,7 +92,8 @@ lab_kill() {
 lab_up() {
 	LAB=$1
 	LAB_DIR=$LAB_ROOT/$1
-	export LAB LAB_DIR BUILD
+	LAB_CGROUP=$(findmnt -n -t cgroup2 -o TARGET | head -1)/$1
+	export LAB LAB_DIR LAB_CGROUP BUILD
 	lab_down
 	mkdir -p "$LAB_DIR" && touch "$LAB_DIR/pids" || return 1
 	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || return 1
@@ -101,6 +114,12 @@ lab_end_processes() {
 	done
 }
 
+lab_end_cgroups() {
+	local dir
+	dir=$(findmnt -n -t cgroup2 -o TARGET | head -1)/$LAB
+	[ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} +
+}
+
 lab_namespaces() { ip netns list | awk -v p="$LAB-" 'index($1, p) == 1 { print $1 }'; }
 
 lab_down() {
@@ -111,6 +130,7 @@ lab_down() {
 	for ns in $(lab_namespaces); do
 		ip netns delete "$ns"
 	done
+	lab_end_cgroups
 	rm -rf "${LAB_ROOT:?}/$LAB"
 	rmdir "$LAB_ROOT" 2> /dev/null || true
 }
@@ -209,6 +229,11 @@ lab_web() {
 				default_type text/plain;
 				add_header X-Backend $node always;
 				location / { return 200 "$node\\n"; }
+				location = /api/v1/query {
+					default_type application/json;
+					return 200 '{"status":"success","data":{"resultType":"vector","result":[
+						{"metric":{"backend":"$node"},"value":[1,"1"]}]}}';
+				}
 				location = /healthz { if (-f $dir/sick) { return 503; } return 200 "ok\\n"; }
 				location /files/ { root $dir; }
 				location /slow/ { alias $dir/files/; limit_rate 1000k; }

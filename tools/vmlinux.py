@@ -14,11 +14,12 @@ import sys
 
 WANTED = """
 __u8 __u16 __u32 __u64 __s8 __s16 __s32 __s64 __be16 __be32 __be64 __sum16 __wsum bool
-xdp_md xdp_action bpf_map_type bpf_sock bpf_sock_tuple
+xdp_md xdp_action bpf_map_type bpf_sock bpf_sock_tuple bpf_sock_addr bpf_sock_ops bpf_sk_lookup bpf_spin_lock
 ethhdr iphdr ipv6hdr tcphdr udphdr icmphdr icmp6hdr frag_hdr ipv6_opt_hdr vlan_hdr
 """.split()
 # anonymous enums are found by one of their values; of each only the values named here are written
-WANTED_VALUES = "BPF_F_MMAPABLE BPF_F_NO_PREALLOC BPF_ANY BPF_NOEXIST BPF_EXIST BPF_TCP_LISTEN IPPROTO_ICMP IPPROTO_IPIP IPPROTO_TCP " \
+WANTED_VALUES = "BPF_F_MMAPABLE BPF_F_NO_PREALLOC BPF_ANY BPF_NOEXIST BPF_EXIST BPF_TCP_ESTABLISHED BPF_TCP_SYN_SENT BPF_TCP_CLOSE BPF_TCP_LISTEN BPF_SK_STORAGE_GET_F_CREATE BPF_SOCK_OPS_TCP_CONNECT_CB " \
+	"BPF_SOCK_OPS_STATE_CB BPF_SOCK_OPS_STATE_CB_FLAG IPPROTO_ICMP IPPROTO_IPIP IPPROTO_TCP " \
 	"IPPROTO_UDP IPPROTO_IPV6 false true".split()
 
 

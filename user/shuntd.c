@@ -17,6 +17,7 @@
 #include "api/api.h"
 #include "base/clean.h"
 #include "base/log.h"
+#include "datapath/sever.h"
 
 #define CONFIG_FILE "/etc/shunt/shunt.yaml"
 #define REVISIT_SECONDS 2 /* how often interfaces are looked at that come and go */
@@ -32,6 +33,7 @@ struct daemon {
 	struct health *health;
 	struct nexthops *nexthops;
 	struct api *api;
+	struct sever *sever; /* NULL: local connections are not balanced */
 	struct event *signals[3], *revisit;
 	bool runs; /* a configuration is applied: there is something to go back to */
 };
@@ -125,13 +127,18 @@ static size_t count_listens(const struct config *c)
 	return n;
 }
 
+/* Addresses that this host takes packets for: all of a backend, and those of local services. */
 static size_t note_addresses(const struct config *c, struct addr *addrs)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; c->backend.loopback && i < c->n_services; i++)
-		for (size_t k = 0; k < c->services[i].n_listens; k++)
-			addrs[n++] = c->services[i].listens[k].addr;
+	for (size_t i = 0; i < c->n_services; i++) {
+		const struct service *s = &c->services[i];
+
+		for (size_t k = 0; k < s->n_listens && (c->backend.loopback || s->forward == FORWARD_LOCAL); k++)
+			if (!addr_is_loopback(&s->listens[k].addr))
+				addrs[n++] = s->listens[k].addr;
+	}
 	return n;
 }
 
@@ -163,10 +170,23 @@ static int fixed_while_running(const struct config *was, const struct config *no
 	return 0;
 }
 
+/* The process that ends connections needs privileges that are given up at the start. */
+static int fixed_cgroup(const struct config *was, const struct config *now)
+{
+	const char *before = was->cgroup ?: "", *after = now->cgroup ?: "";
+
+	if (!strcmp(before, after))
+		return 0;
+	return err_r(-EINVAL, "cgroup: cannot change from %s to %s while running: restart shuntd, nothing is lost on the way",
+		     *before ? before : "none", *after ? after : "none");
+}
+
 static int plan(struct api_context *x, const struct config *c, struct reconcile_change **out)
 {
 	int err = fixed_while_running(x->file, c);
 
+	if (!err)
+		err = fixed_cgroup(x->file, c);
 	return err ? err : reconcile_plan(x->reconcile, c, out);
 }
 
@@ -343,11 +363,41 @@ static uint64_t realtime_ms(void)
 	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
 }
 
+static void on_severed(void *arg, const struct sever_report *r)
+{
+	struct api_context *x = arg;
+
+	x->ended += r->ended;
+	if (r->ended || r->failed)
+		log_info("%u local connections to backends that may have them no more were ended, %u could not be%s%s", r->ended,
+			 r->failed, r->problem[0] ? ": " : "", r->problem);
+}
+
+static void on_check_socket(void *arg, int fd)
+{
+	dp_exempt(arg, fd);
+}
+
+static int start_sockets(struct daemon *d)
+{
+	struct api_context *x = &d->context;
+	int err = 0;
+
+	if (d->sever)
+		err = sever_attach(d->sever, x->base, on_severed, x);
+	if (!err)
+		err = dp_follow_sockets(x->dp, x->base, d->sever);
+	health_on_socket(on_check_socket, x->dp);
+	return err;
+}
+
 static int build(struct daemon *d)
 {
 	struct api_context *x = &d->context;
 	int err = dp_open(x->file, &x->dp, &x->adopted);
 
+	if (!err)
+		err = start_sockets(d);
 	if (!err)
 		err = health_new(x->base, x->file->checks_under_way, &d->health);
 	if (!err)
@@ -379,6 +429,7 @@ static void tear_down(struct daemon *d)
 		health_free(d->health);
 	if (x->dp)
 		dp_close(x->dp);
+	sever_free(d->sever);
 	config_free(x->file);
 	event_base_free(x->base);
 }
@@ -392,11 +443,14 @@ static int run(const struct options *o)
 
 	if (config_load(o->config, say_log, NULL, &d.context.file))
 		return EXIT_FAILURE;
+	err = d.context.file->cgroup ? sever_start(&d.sever) : 0; /* first: it shares nothing that is opened after */
 	raise_descriptors();
+	signal(SIGHUP, SIG_IGN); /* until there is something to reload */
 	signal(SIGPIPE, SIG_IGN);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	d.context.base = event_base_new();
-	err = d.context.base ? build(&d) : -ENOMEM;
+	if (!err)
+		err = d.context.base ? build(&d) : -ENOMEM;
 	if (err) {
 		log_error("shuntd did not start: %s", strerror(-err));
 	} else {

@@ -113,6 +113,24 @@ write_configs() {
 	} > /run/spare.yaml
 }
 
+# write_sockets STATE: of the backend that is asked first
+write_sockets() {
+	{
+		config sockets edge none0 auto | grep -v interfaces
+		cat <<-END
+			cgroup: /sys/fs/cgroup
+			services:
+			  - { name: web, listen: ["10.96.0.1:80/tcp"], algorithm: round-robin, health: none,
+			      backends: [{ address: "127.0.0.1:80", state: $1 }] }
+			  - { name: six, listen: ["[fd09::1]:80/tcp"], algorithm: least-connections, health: none, backends: ["[fd02::2]:80"] }
+			  - { name: some, listen: ["10.96.0.2:80/tcp"], algorithm: random, health: none, backends: ["127.0.0.1:80"],
+			      clients: { cgroups: [/nobody] } }
+			  - { name: none, listen: ["10.96.0.3:80/tcp"], no-backend: refused, health: none,
+			      backends: [{ address: "127.0.0.1:80", state: disabled }] }
+		END
+	} > /run/sockets.yaml
+}
+
 # What only some services need is loaded only then.
 takes_options() {
 	{
@@ -125,6 +143,20 @@ takes_options() {
 }
 
 has_options() { shunt -s /run/balancer.sock service list | grep -q quic; }
+
+# A server of the balancer's own, at an address and ports that it is not bound to.
+takes_local() {
+	httpd -p 127.0.0.1:8080 -h /www/local
+	{
+		cat /run/balancer.yaml
+		echo '  - { name: local, listen: ["192.0.2.13:80/tcp", "192.0.2.13:443/tcp", "192.0.2.13:53/udp"], forward: local,'
+		echo '      health: none, backends: ["127.0.0.1:8080"] }'
+	} > /run/local.yaml
+	shunt -s /run/balancer.sock apply /run/local.yaml
+	wait_for 60 fetch_local 192.0.2.13 && fetch_local 192.0.2.13:443
+}
+
+fetch_local() { in_ns client curl -gsS --max-time 3 "http://$1/" | grep 'the balancer'; }
 
 answers() { shunt -s "/run/$1.sock" status > /dev/null; }
 
@@ -143,7 +175,7 @@ answers_or_died() {
 }
 
 unload() {
-	for node in balancer backend spare; do
+	for node in balancer backend spare sockets; do
 		[ ! -e /run/$node.pid ] || kill "$(cat /run/$node.pid)"
 		rm -f /run/$node.pid
 	done 2> /dev/null
@@ -151,6 +183,7 @@ unload() {
 	shuntd --unload --pins /sys/fs/bpf/balancer
 	in_ns backend shuntd --unload --pins /sys/fs/bpf/backend
 	in_ns spare shuntd --unload --pins /sys/fs/bpf/spare
+	in_ns backend shuntd --unload --pins /sys/fs/bpf/sockets
 }
 
 refuse_to_answer() { ! answers balancer && ! answers backend && ! answers spare; }
@@ -181,6 +214,36 @@ stock_backend() {
 }
 
 is_gone() { ! answers backend; }
+
+# What a process in the backend's namespace reaches, and how long it takes to be refused.
+asks() { in_ns backend curl -gsS --max-time "${2:-3}" "http://$1/"; }
+reaches() { asks "$1" | grep 'the backend'; }
+is_refused() { ! asks "$1" 2> /tmp/refused && ! grep -i 'timed out' /tmp/refused; }
+is_left_alone() { ! asks "$1" 1 && shunt -j -s /run/sockets.sock status | grep -q '"socket_exempt": *[1-9]'; }
+
+# A connection that is open ends when its backend is disabled: nc returns, though its input goes on.
+ends_connections() {
+	in_ns backend sh -c 'sleep 60 | nc 10.96.0.1 80' &
+	talker=$!
+	wait_for 10 has_connection || return 1
+	shunt -s /run/sockets.sock backend disable web 127.0.0.1:80 || return 1
+	wait_for 10 has_no_connection || return 1
+	kill $talker 2> /dev/null
+	shunt -s /run/sockets.sock backend enable web 127.0.0.1:80
+}
+has_connection() { in_ns backend grep -qi ' 0100007F:0050 01 ' /proc/net/tcp; }
+has_no_connection() { ! has_connection; }
+
+try_sockets() {
+	write_sockets enabled
+	check "the kernel takes the socket programs" daemon sockets nsenter --net=/run/netns/backend || return
+	check "a local process's connection is balanced (IPv4)" reaches 10.96.0.1
+	check "a local process's connection is balanced (IPv6)" reaches '[fd09::1]'
+	check "a connection of a process that is no client is left alone" is_left_alone 10.96.0.2
+	check "without a usable backend it is refused at once" is_refused 10.96.0.3
+	check "open connections end with their backend" ends_connections
+	shunt -s /run/sockets.sock status | sed -n '/lacks/,$s/^/SAYS /p'
+}
 
 # lets_pass WORD: xdp (native) or off, for what the programs' XDP_TX and redirect need at the other end of a veth
 lets_pass() {
@@ -229,8 +292,10 @@ check "explain works, or status says that this kernel lacks it" \
 	sh -c 'shunt -s /run/balancer.sock explain 10.1.0.2:4000 192.0.2.10:80/tcp | grep -q 10.2.0.2 ||
 		shunt -s /run/balancer.sock status | grep -q "shunt explain"'
 shunt -s /run/balancer.sock status | sed -n '/lacks/,$s/^/SAYS /p'
+try_sockets
 write_configs native
 check "the kernel takes both programs with every feature" daemon spare nsenter --net=/run/netns/spare
+check "the kernel takes the programs of local services, which lead to a server of this host" takes_local
 unload
 lets_pass off
 try_mode generic

@@ -110,14 +110,16 @@ make_root() {
 	modules=$(dirname "$image")/../lib/modules/$version
 	root=$work/root
 	rm -rf "$root"
-	mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,etc,modules,www/backend} || return 1
+	mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,etc,modules,www/backend,www/local} || return 1
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	for applet in sh mount cat grep insmod sleep httpd ping nsenter poweroff sysctl sed mkdir uname rm; do
 		ln -s busybox "$root/bin/$applet"
 	done
 	copy "$(command -v ip)" "$(command -v ethtool)" "$(command -v curl)" "$BUILD/shuntd" "$BUILD/shunt" || return 1
-	copy_modules "$modules" veth tunnel4 tunnel6 ip_tunnel udp_tunnel ip6_udp_tunnel ipip ip6_tunnel fou
+	copy_modules "$modules" veth tunnel4 tunnel6 ip_tunnel udp_tunnel ip6_udp_tunnel ipip ip6_tunnel fou \
+		inet_diag tcp_diag udp_diag
 	echo 'the backend' > "$root/www/index.html"
+	echo 'the balancer' > "$root/www/local/index.html"
 	pass_program
 	cp tests/kernels/init.sh "$root/init" && chmod 755 "$root/init"
 	(cd "$root" && find . | cpio -o -H newc --quiet) > "$work/initrd"

@@ -21,6 +21,7 @@ struct api_context {
 	char applied[256]; /* what `shunt apply` called the file that was last applied so; "": config_path was loaded since */
 	uint64_t started_ms; /* CLOCK_REALTIME */
 	bool adopted; /* took up what an earlier daemon left */
+	uint64_t ended; /* local connections, because their backend may have them no more */
 	uint64_t reloads, reload_failures;
 	char last_reload_error[256]; /* "": the last one was fine */
 	/* Whether c could be applied as things are: 0, or what apply would say, and nothing changes. -errno, logged. */

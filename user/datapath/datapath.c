@@ -19,6 +19,8 @@ static struct datapath *datapath_new(const struct config *c)
 		dp->maps[i] = -1;
 	for (int v = 0; v < N_VARIANTS; v++)
 		dp->programs[v].fd = -1;
+	sockets_init(dp);
+	local_init(dp);
 	return dp;
 }
 
@@ -26,6 +28,10 @@ void dp_close(struct datapath *dp)
 {
 	if (!dp)
 		return;
+	clients_close(dp);
+	local_close(dp);
+	sockets_close(dp);
+	connections_close(dp);
 	interfaces_close(dp);
 	programs_close(dp->programs);
 	listeners_close(dp);
@@ -93,7 +99,8 @@ int dp_configure(struct datapath *dp, const struct config *c, bool any_port)
 	if (all_moved)
 		programs_remove_old_pins(dp);
 	host_configure(dp, c->backend.loopback);
-	return 0;
+	err = local_configure(dp, c, any_port);
+	return err ? err : sockets_configure(dp, c, any_port);
 }
 
 static void undo_notes(const char *pins)
@@ -189,6 +196,21 @@ uint64_t dp_secret(const struct datapath *dp)
 struct shunt_alternates *dp_alternates(struct datapath *dp)
 {
 	return dp->mapped[MAP_ALTERNATES];
+}
+
+__u64 *dp_turns(struct datapath *dp)
+{
+	return dp->mapped[MAP_TURNS];
+}
+
+__u64 *dp_refused(struct datapath *dp)
+{
+	return dp->mapped[MAP_REFUSED];
+}
+
+struct shunt_connections *dp_connections(struct datapath *dp)
+{
+	return dp->mapped[MAP_CONNECTIONS];
 }
 
 struct shunt_flow_bucket *dp_flows(struct datapath *dp)

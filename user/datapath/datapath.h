@@ -76,6 +76,9 @@ struct shunt_alternates *dp_alternates(struct datapath *dp); /* [limits.slots] *
 struct shunt_member *dp_members(struct datapath *dp);
 struct shunt_backend *dp_backends(struct datapath *dp);
 struct shunt_flow_bucket *dp_flows(struct datapath *dp); /* [limits.flows / SHUNT_FLOW_WAYS] */
+__u64 *dp_turns(struct datapath *dp); /* [limits.slots / SHUNT_TURNS] */
+__u64 *dp_refused(struct datapath *dp); /* [limits.services] connects that found no usable backend; programs count */
+struct shunt_connections *dp_connections(struct datapath *dp); /* [2 * limits.members]; programs count open and made */
 uint64_t dp_secret(const struct datapath *dp); /* of the flow cache, as the programs have it */
 static inline void dp_store(__u64 *word, __u64 value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 
@@ -154,6 +157,48 @@ int strangers_open(struct datapath *dp, dp_hop_fn fn, void *arg, struct stranger
 int strangers_fd(const struct strangers *s); /* readable (epoll) when there are some */
 void strangers_read(struct strangers *s);
 void strangers_close(struct strangers *s); /* NULL is fine */
+
+/* ---- sockets: connections of local processes (config.cgroup) ---- */
+
+/* True: the programs are attached. cgroup: where; problem: what to look after, "" if there is nothing. */
+bool dp_sockets(const struct datapath *dp, const char **cgroup, const char **problem);
+const char *dp_ending_problem(const struct datapath *dp); /* why connections are not ended; "": they are */
+/* A socket of the daemon's own goes where it asks to, services or not. Fine while the programs are not attached. */
+int dp_exempt(struct datapath *dp, int socket);
+/* Calls fn for each socket that is connected to a backend which it was given, in every network namespace. */
+typedef void (*dp_connection_fn)(void *arg, const struct shunt_connection *c);
+int dp_connections_each(struct datapath *dp, dp_connection_fn fn, void *arg);
+
+/*
+ * Asks the programs what they would do with the connect() of a process in a cgroup ("/system.slice/x" below the
+ * directory to which they are attached, or "/"), in this network namespace. Nothing is sent, counted or changed. It
+ * waits for a process that asks, for 2 seconds at most. -ENODEV: no programs are attached; other errors are said.
+ */
+struct dp_socket_answer {
+	struct shunt_trace trace; /* its verdict is one of SOCKET_* */
+	struct endpoint given; /* with SOCKET_GIVEN: what the socket would be connected to */
+	bool names_error; /* the kernel lets programs say why they refuse; else the process sees EPERM */
+};
+int dp_ask(struct datapath *dp, const struct endpoint *dst, uint8_t proto, const char *cgroup,
+	   struct dp_socket_answer *out);
+
+/*
+ * Ends connections whose backend may have them no more (failed, disabled, gone, or its drain is over), soon: by another
+ * process, which dp_follow_sockets is given. Without it, or without sockets, nothing is done.
+ */
+struct event_base;
+struct sever;
+void dp_end_connections(struct datapath *dp);
+/* For which processes a service is (struct service, clients); both NULL, or empty: all. */
+int dp_clients_set(struct datapath *dp, uint32_t service, const struct texts *cgroups, const struct texts *namespaces);
+/* Calls fn for each cgroup and namespace that is named, but is not there now; service: SHUNT_UNSET for those left alone. */
+typedef void (*dp_unknown_fn)(void *arg, uint32_t service, const char *path);
+void dp_clients_unknown(const struct datapath *dp, dp_unknown_fn fn, void *arg);
+/*
+ * Follows cgroups and namespaces by the loop as they come and go. Before the first dp_configure; sever is borrowed, and
+ * may be NULL.
+ */
+int dp_follow_sockets(struct datapath *dp, struct event_base *base, struct sever *sever);
 
 /* ---- addresses on loopback (backend.loopback) ---- */
 

@@ -87,7 +87,7 @@ static size_t next_hop_exits(struct datapath *dp, uint32_t list[NEXT_HOPS_MAX])
 	for (uint32_t i = 0; i < dp->limits.backends && n < NEXT_HOPS_MAX; i++) {
 		uint32_t to = __atomic_load_n(&b[i].ifindex, __ATOMIC_RELAXED);
 
-		if (b[i].flags & SHUNT_BACKEND_NEXTHOP && !is_among(to, list, n))
+		if (to && b[i].flags & SHUNT_BACKEND_NEXTHOP && !is_among(to, list, n)) /* 0: SHUNT_FORWARD_NONE */
 			list[n++] = to;
 	}
 	return n;

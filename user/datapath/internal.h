@@ -39,6 +39,16 @@ static inline bool is_shortage(int err)
 	X(HOP_BUCKETS, hop_buckets) \
 	X(HOPS, hops) \
 	X(STRANGERS, strangers) \
+	X(TURNS, turns) \
+	X(TURNS_TAKEN, turns_taken) \
+	X(REFUSED, refused) \
+	X(CONNECTIONS, connections) \
+	X(PEERS, peers) \
+	X(EXEMPT, exempt) \
+	X(SENDERS, senders) \
+	X(CLIENTS, clients) \
+	X(QUESTION, question) \
+	X(LOCAL_SOCKETS, local_sockets) \
 	X(SERVICE_INFO, service_info) \
 	X(META, meta)
 enum dp_map {
@@ -70,6 +80,10 @@ struct program {
 
 struct features {
 	bool xdp_link, xdp_frags, test_run_metadata, percpu_batch, coarse_clock, second_chance;
+	bool socket_errors; /* a tracepoint for errors of sockets */
+	bool traced_cookie; /* programs on tracepoints, and iterators, can ask for a socket's cookie */
+	bool set_retval; /* a program can say why it refuses a connect() */
+	bool sk_lookup; /* a program can choose a packet's socket */
 };
 
 /* ---- interfaces ---- */
@@ -95,6 +109,73 @@ struct exit {
 };
 #define EXITS_MAX 128
 
+/* ---- sockets ---- */
+
+/* Where programs run for local processes' calls: X(name, attach type). Programs are shunt_NAME, links are pinned as hook_NAME. */
+#define DP_HOOKS(X) \
+	X(connect4, BPF_CGROUP_INET4_CONNECT) \
+	X(connect6, BPF_CGROUP_INET6_CONNECT) \
+	X(sendmsg4, BPF_CGROUP_UDP4_SENDMSG) \
+	X(sendmsg6, BPF_CGROUP_UDP6_SENDMSG) \
+	X(recvmsg4, BPF_CGROUP_UDP4_RECVMSG) \
+	X(recvmsg6, BPF_CGROUP_UDP6_RECVMSG) \
+	X(getpeername4, BPF_CGROUP_INET4_GETPEERNAME) \
+	X(getpeername6, BPF_CGROUP_INET6_GETPEERNAME) \
+	X(sock_release, BPF_CGROUP_INET_SOCK_RELEASE)
+enum { N_HOOKS = 9 };
+
+struct sockets {
+	bool loaded;
+	struct shunt_settings settings; /* what the programs were loaded with */
+	int cgroup; /* directory of the hierarchy's root; -1: not open */
+	unsigned level; /* of it; 0: it is the hierarchy's own root */
+	char path[PIN_PATH]; /* as configured */
+	char where[PIN_PATH]; /* what that came to */
+	char problem[256]; /* what to look after; "": fine */
+	int programs[N_HOOKS];
+	uint32_t ids[N_HOOKS];
+	int links[N_HOOKS]; /* -1: not attached */
+};
+
+/* For which processes services are: see clients.c. */
+struct clients {
+	struct named *first;
+	bool known; /* what the map held was read */
+	bool refreshed; /* ... and what is named was looked up once */
+	struct shunt_client *old; /* in the map, but not named yet */
+	size_t n_old;
+	struct event_base *base; /* NULL: nothing is followed */
+	struct sever *sever; /* NULL: nobody ends connections, and namespaces have no numbers */
+	struct cgroup_watch *watch;
+};
+
+/* What follows connections: see connection.c. */
+struct tracking_links {
+	bool open;
+	unsigned look_again; /* so many times, since connections were to be ended */
+	unsigned quiet; /* times that nobody looked */
+	int list, ending; /* links of iterators; -1: not there */
+};
+
+/* Services with servers on this host: see local.c. */
+struct local {
+	bool off; /* nothing of it is left */
+	bool loaded;
+	struct shunt_settings settings; /* what the programs were loaded with */
+	int program, link; /* of the lookup; -1: not there */
+	uint32_t id;
+	int tcp, udp; /* links of the walks; -1: not there */
+	int events; /* link of the program that says when to walk */
+	int wanted_map;
+	struct ring_buffer *ring; /* NULL, and so are the events: nothing is followed */
+	struct event *changed, *look;
+	bool soon; /* a walk is due */
+	bool known; /* what a daemon before this one found was read */
+	struct wanted *wanted;
+	size_t n_wanted;
+	bool has_udp; /* ... some of them */
+};
+
 /* ---- listeners: a copy of the map, sorted by listen_compare ---- */
 
 struct listener {
@@ -115,7 +196,7 @@ struct datapath {
 	size_t mapped_size[N_MAPS];
 
 	struct features has;
-	const char *lacks[7];
+	const char *lacks[10];
 
 	struct program programs[N_VARIANTS];
 
@@ -123,6 +204,11 @@ struct datapath {
 	struct attachment *attachments;
 	size_t n_interfaces;
 	struct exit exits[EXITS_MAX];
+
+	struct sockets sockets;
+	struct tracking_links connections;
+	struct clients clients;
+	struct local local;
 
 	struct listener *listeners;
 	size_t n_listeners, room_listeners;
@@ -163,6 +249,9 @@ int programs_load(struct datapath *dp, const struct config *c, bool any_port, st
 /* Puts fresh into use; what it replaces, or what is not needed, comes back in it, to be closed when no link runs it. */
 void programs_swap(struct datapath *dp, unsigned needed, struct program fresh[N_VARIANTS]);
 void programs_close(struct program p[N_VARIANTS]);
+void settings_fill(struct shunt_settings *s, const struct datapath *dp, const struct config *c, bool any_port);
+struct skeleton;
+int object_load(const struct datapath *dp, struct skeleton *skel); /* with the maps that there are; says what the verifier says */
 bool programs_have_frags(const struct datapath *dp); /* they take frames of several buffers */
 void programs_remove_old_pins(struct datapath *dp);
 
@@ -171,6 +260,28 @@ void programs_remove_old_pins(struct datapath *dp);
 int interfaces_configure(struct datapath *dp, const struct config *c, bool *all_moved);
 void interfaces_close(struct datapath *dp);
 void links_remove(const char *pins); /* detaches every pinned link */
+
+/* sockets.c */
+void sockets_init(struct datapath *dp);
+int sockets_configure(struct datapath *dp, const struct config *c, bool any_port);
+void sockets_close(struct datapath *dp); /* they stay attached */
+
+/* clients.c */
+uint32_t clients_levels(const struct datapath *dp, const struct texts *paths); /* bits, as settings.cgroup_levels */
+void clients_refresh(struct datapath *dp); /* what is named may have other numbers by now */
+void clients_close(struct datapath *dp);
+
+/* connection.c */
+int connections_open(struct datapath *dp); /* fine if they are open */
+void connections_close(struct datapath *dp);
+void connections_look_again(struct datapath *dp); /* at every revisit */
+void connections_remove(struct datapath *dp);
+void connections_forget(struct datapath *dp); /* nobody will say when they are closed */
+
+/* local.c */
+void local_init(struct datapath *dp);
+int local_configure(struct datapath *dp, const struct config *c, bool any_port);
+void local_close(struct datapath *dp); /* it stays attached */
 
 /* exits.c */
 void exits_survey(struct datapath *dp); /* looks which interfaces next hops are on, and how these send */

@@ -18,6 +18,34 @@ static bool has_second_chance(void)
 	       libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_tcp_check_syncookie, NULL) == 1;
 }
 
+static bool has_socket_errors(void)
+{
+	return libbpf_find_vmlinux_btf_id("inet_sk_error_report", BPF_TRACE_RAW_TP) > 0;
+}
+
+/* A program that asks for the cookie of a socket whose state changes. */
+static bool has_traced_cookie(void)
+{
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_REG_1 },
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_get_socket_cookie },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int id = libbpf_find_vmlinux_btf_id("inet_sock_set_state", BPF_TRACE_RAW_TP);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_RAW_TP, .attach_btf_id = id);
+	_cleanup_close_ int fd = -1;
+
+	if (id > 0)
+		fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "shunt_probe", "Dual BSD/GPL", insns, ARRAY_SIZE(insns), &opts);
+	return fd >= 0;
+}
+
+static bool has_set_retval(void)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, NULL) == 1;
+}
+
 /* A program that passes everything. */
 static int load_pass(uint32_t flags)
 {
@@ -83,6 +111,10 @@ void features_probe(struct datapath *dp)
 	has->percpu_batch = has_percpu_batch(dp->n_cpus);
 	has->coarse_clock = has_coarse_clock();
 	has->second_chance = has_second_chance();
+	has->socket_errors = has_socket_errors();
+	has->traced_cookie = has_traced_cookie();
+	has->set_retval = has_set_retval();
+	has->sk_lookup = libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_SK_LOOKUP, NULL) == 1;
 	if (!has->xdp_frags)
 		dp->lacks[n++] = "XDP on packets of several buffers (Linux 5.18): an interface with an MTU above 3400 runs in "
 				 "generic mode, which is slower";
@@ -97,6 +129,15 @@ void features_probe(struct datapath *dp)
 	if (!has->second_chance)
 		dp->lacks[n++] = "looking for sockets and their cookies in XDP (Linux 5.2, with syncookies): a backend answers a "
 				 "flow that it does not know, instead of asking the others (forward: gue)";
+	if (!has->socket_errors)
+		dp->lacks[n++] = "a tracepoint for errors of sockets (Linux 5.14): local connections that break are counted until "
+				 "their socket is closed (cgroup)";
+	if (!has->set_retval)
+		dp->lacks[n++] = "programs that say why they refuse a connect (Linux 5.18): without a usable backend local "
+				 "processes see EPERM instead of EHOSTUNREACH or ECONNREFUSED (cgroup)";
+	if (!has->sk_lookup)
+		dp->lacks[n++] = "programs that choose a packet's socket (Linux 5.9): services with servers on this host do not work "
+				 "(forward: local)";
 	if (!has_membarrier())
 		dp->lacks[n++] = "membarrier (off where CPUs run without ticks, nohz_full): taking services and backends out "
 				 "of use takes a little longer";

@@ -59,6 +59,8 @@ static uint32_t map_limit(enum dp_map map, const struct limits *l)
 	case MAP_ICMP_BUCKETS:
 	case MAP_HOP_BUCKETS:
 	case MAP_FLOW_COUNTERS:
+	case MAP_TURNS_TAKEN:
+	case MAP_REFUSED:
 		return l->services;
 	case MAP_MEMBERS:
 	case MAP_MEMBER_COUNTERS:
@@ -66,10 +68,15 @@ static uint32_t map_limit(enum dp_map map, const struct limits *l)
 	case MAP_BACKENDS:
 		return l->backends;
 	case MAP_QUIC_SERVERS:
+	case MAP_CONNECTIONS:
 		return 2 * l->members; /* in a change those of before and after stand side by side */
 	case MAP_SLOTS:
 	case MAP_ALTERNATES:
 		return l->slots;
+	case MAP_PEERS:
+		return l->connections;
+	case MAP_TURNS:
+		return l->slots / SHUNT_TURNS;
 	case MAP_FLOWS:
 		return l->flows / SHUNT_FLOW_WAYS;
 	default:

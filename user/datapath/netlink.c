@@ -13,7 +13,7 @@
 
 #define ANSWER (32 * 1024) /* what the kernel fills at most in one part of a dump */
 
-static int open_bus(struct nl *nl, int bus)
+int nl_open_bus(struct nl *nl, int bus)
 {
 	nl->seq = time(NULL);
 	nl->sock = mnl_socket_open2(bus, SOCK_CLOEXEC);
@@ -31,7 +31,7 @@ static int open_bus(struct nl *nl, int bus)
 int nl_open(struct nl *nl)
 {
 	const int on = 1;
-	int err = open_bus(nl, NETLINK_ROUTE);
+	int err = nl_open_bus(nl, NETLINK_ROUTE);
 
 	if (err)
 		return err;
@@ -231,7 +231,7 @@ int nl_open_generic(struct nl *nl, const char *family, uint16_t *type)
 	int err;
 
 	*type = 0;
-	err = open_bus(nl, NETLINK_GENERIC);
+	err = nl_open_bus(nl, NETLINK_GENERIC);
 	if (err)
 		return err;
 	m = generic_request(buf, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);

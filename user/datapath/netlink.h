@@ -37,6 +37,7 @@ struct nl_link {
 int nl_open(struct nl *nl); /* for routes, neighbours and links */
 /* For a family of generic netlink; *type is what its messages have. -ENOENT: the kernel does not have it. */
 int nl_open_generic(struct nl *nl, const char *family, uint16_t *type);
+int nl_open_bus(struct nl *nl, int bus); /* another one, NETLINK_* */
 void nl_close(struct nl *nl); /* fine when it is not open */
 
 /* A request of this type in buf, with a zeroed header of `extra` bytes at *header. */

@@ -86,17 +86,20 @@ static uint32_t services_features(const struct datapath *dp, const struct config
 	uint32_t flags = 0, features = 0;
 
 	for (size_t i = 0; i < c->n_services; i++) {
+		flags |= service_is_at(c, &c->services[i]) & AT_EDGE ? 0 : SHUNT_SERVICE_NOT_EDGE;
+		flags |= c->services[i].forward == FORWARD_LOCAL ? SHUNT_SERVICE_NOT_EDGE : 0;
 		flags |= c->services[i].affinity == AFFINITY_CLIENT ? SHUNT_SERVICE_CLIENT : 0;
 		flags |= c->services[i].quic.server_id ? SHUNT_SERVICE_QUIC : 0;
 		features |= c->services[i].forward == FORWARD_GUE ? SHUNT_FEATURE_GUE : 0;
 	}
 	for (uint32_t i = 0; i < dp->limits.services; i++)
 		flags |= services[i].flags;
-	return features | (flags & SHUNT_SERVICE_CLIENT ? SHUNT_FEATURE_AFFINITY : 0) |
+	return features | (flags & SHUNT_SERVICE_NOT_EDGE ? SHUNT_FEATURE_NOT_EDGE : 0) |
+	       (flags & SHUNT_SERVICE_CLIENT ? SHUNT_FEATURE_AFFINITY : 0) |
 	       (flags & SHUNT_SERVICE_QUIC ? SHUNT_FEATURE_QUIC : 0);
 }
 
-static void settings_fill(struct shunt_settings *s, const struct datapath *dp, const struct config *c, bool any_port)
+void settings_fill(struct shunt_settings *s, const struct datapath *dp, const struct config *c, bool any_port)
 {
 	memset(s, 0, sizeof(*s)); /* compared with memcmp */
 	s->seed = c->edge.seed;
@@ -160,27 +163,36 @@ static int take_program(const struct bpf_program *prog, struct program *out)
 	return out->fd < 0 ? -errno : 0;
 }
 
-static int load_skeleton(const struct datapath *dp, struct skeleton *skel, struct program *out)
+int object_load(const struct datapath *dp, struct skeleton *skel)
 {
 	_cleanup_free_ char *log = calloc(1, VERIFIER_LOG);
-	const char *name = bpf_program__name(skel->prog);
-	int err;
+	const char *name = "of this object"; /* the one that is refused is the last to write a log */
+	struct bpf_program *prog;
+	int err = log ? share_maps(dp, skel->obj) : -ENOMEM;
 
-	if (!log)
-		return -ENOMEM;
-	*skel->settings = out->settings;
-	err = share_maps(dp, skel->obj);
 	if (err)
 		return err;
-	bpf_program__set_log_buf(skel->prog, log, VERIFIER_LOG);
-	if (out->settings.features & SHUNT_FEATURE_FRAGS)
-		bpf_program__set_flags(skel->prog, bpf_program__flags(skel->prog) | BPF_F_XDP_HAS_FRAGS);
+	bpf_object__for_each_program(prog, skel->obj) {
+		bpf_program__set_log_buf(prog, log, VERIFIER_LOG);
+		name = bpf_program__name(prog);
+	}
 	err = bpf_object__load(skel->obj);
 	if (!err)
-		return take_program(skel->prog, out);
+		return 0;
 	log_verifier(name, log);
 	return err_r(err, "the kernel refuses the program %s: %s%s", name, strerror(-err),
 		     err == -EPERM ? " (shuntd needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)" : "");
+}
+
+static int load_skeleton(const struct datapath *dp, struct skeleton *skel, struct program *out)
+{
+	int err;
+
+	*skel->settings = out->settings;
+	if (out->settings.features & SHUNT_FEATURE_FRAGS)
+		bpf_program__set_flags(skel->prog, bpf_program__flags(skel->prog) | BPF_F_XDP_HAS_FRAGS);
+	err = object_load(dp, skel);
+	return err ? err : take_program(skel->prog, out);
 }
 
 static int load_edge(const struct datapath *dp, struct program *out)

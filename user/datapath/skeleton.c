@@ -2,7 +2,10 @@
 #include "datapath/skeleton.h"
 
 #include "backend.skel.h"
+#include "connection.skel.h"
 #include "edge.skel.h"
+#include "local.skel.h"
+#include "socket.skel.h"
 
 static void destroy_edge(void *own)
 {
@@ -42,6 +45,66 @@ int skeleton_backend(struct skeleton *out)
 		.settings = (struct shunt_settings *)&skel->rodata->settings,
 		.own = skel,
 		.destroy = destroy_backend,
+	};
+	return 0;
+}
+
+static void destroy_socket(void *own)
+{
+	socket__destroy(own);
+}
+
+int skeleton_socket(struct skeleton *out)
+{
+	struct socket *skel = socket__open();
+
+	if (!skel)
+		return -errno;
+	*out = (struct skeleton){
+		.obj = skel->obj,
+		.settings = (struct shunt_settings *)&skel->rodata->settings,
+		.own = skel,
+		.destroy = destroy_socket,
+	};
+	return 0;
+}
+
+static void destroy_connection(void *own)
+{
+	connection__destroy(own);
+}
+
+int skeleton_connection(struct skeleton *out)
+{
+	struct connection *skel = connection__open();
+
+	if (!skel)
+		return -errno;
+	*out = (struct skeleton){
+		.obj = skel->obj,
+		.settings = (struct shunt_settings *)&skel->rodata->settings,
+		.own = skel,
+		.destroy = destroy_connection,
+	};
+	return 0;
+}
+
+static void destroy_local(void *own)
+{
+	local__destroy(own);
+}
+
+int skeleton_local(struct skeleton *out)
+{
+	struct local *skel = local__open();
+
+	if (!skel)
+		return -errno;
+	*out = (struct skeleton){
+		.obj = skel->obj,
+		.settings = (struct shunt_settings *)&skel->rodata->settings,
+		.own = skel,
+		.destroy = destroy_local,
 	};
 	return 0;
 }

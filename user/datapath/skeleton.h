@@ -13,7 +13,7 @@ struct bpf_program;
 
 struct skeleton {
 	struct bpf_object *obj;
-	struct bpf_program *prog;
+	struct bpf_program *prog; /* NULL: there are several */
 	struct shunt_settings *settings; /* constants, to be filled before loading */
 	void *own;
 	void (*destroy)(void *own);
@@ -22,6 +22,9 @@ struct skeleton {
 /* 0 or -errno */
 int skeleton_edge(struct skeleton *out);
 int skeleton_backend(struct skeleton *out);
+int skeleton_socket(struct skeleton *out);
+int skeleton_connection(struct skeleton *out);
+int skeleton_local(struct skeleton *out);
 static inline void skeleton_close(struct skeleton *s)
 {
 	if (s->own)

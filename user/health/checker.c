@@ -9,6 +9,16 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "health/health.h"
+
+static void (*on_socket)(void *arg, int fd);
+static void *on_socket_arg;
+
+void health_on_socket(void (*fn)(void *arg, int fd), void *arg)
+{
+	on_socket = fn;
+	on_socket_arg = arg;
+}
 
 int checker_socket(int family)
 {
@@ -18,6 +28,8 @@ int checker_socket(int family)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	if (on_socket)
+		on_socket(on_socket_arg, fd);
 	return fd;
 }
 

@@ -30,6 +30,8 @@ typedef void (*health_change_fn)(void *arg, struct health_target *t, enum state 
 
 int health_new(struct event_base *base, uint32_t under_way, struct health **out);
 void health_free(struct health *h); /* all targets must be removed before */
+/* fn gets the socket of each check before it connects, of all schedules of the process. */
+void health_on_socket(void (*fn)(void *arg, int fd), void *arg);
 void health_set_under_way(struct health *h, uint32_t under_way);
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Reads back from the maps what an earlier daemon left there: which services have which places, which backends are known
- * and how they were. Weights and checks are not in the kernel; the configuration brings them, and tables are computed from
- * it. What no configuration wants is removed by the first apply, like anything else.
+ * Reads back from the maps what an earlier daemon left there: which services have which places, which backends are
+ * known and how they were. Weights and checks are not in the kernel; the configuration brings them, and tables are
+ * computed from it. What no configuration wants is removed by the first apply, like anything else.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,6 +33,10 @@ static int adopt_places(struct reconcile *r, struct live *l)
 		node_use(p->node, l, i);
 		p->at = p->node->at;
 		p->waits = true;
+		p->account = members[i].account;
+		err = account_adopt(r, p->account, l->first_member + i);
+		if (err)
+			return err;
 		p->ranks = WEIGHT_DEFAULT; /* as good a guess as any, should the configuration not say */
 	}
 	return 0;
@@ -184,6 +188,7 @@ int adopt(struct reconcile *r)
 			return err_r(err, "the maps hold a service that cannot be taken up (number %u): %s; "
 				     "`shuntd --unload` removes what is loaded", id, strerror(-err));
 	}
+	accounts_close_unknown(r);
 	qsort(r->services, r->n_services, sizeof(*r->services), live_compare);
 	err = quic_adopt(r);
 	return err ? err : listens_read(r);

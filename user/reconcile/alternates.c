@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who else may know a slot's flows, for services whose tunnels say so (model/alternates.h). live.c remembers who owned the
- * slots; here the words get the heads of the slots' rankings. These depend on the backends and their weights alone, not on
- * health, so it is done once for each table; in portions, because ranking a million slots takes longer than the loop should
- * wait.
+ * Who else may know a slot's flows, for services whose tunnels say so (model/alternates.h). live.c remembers who owned
+ * the slots; here the words get the heads of the slots' rankings. These depend on the backends and their weights alone,
+ * not on health, so it is done once for each table; in portions, because ranking a million slots takes longer than the
+ * loop should wait.
  *
  * Who was taken away, or was given weight 0, is not in the table any more, but has flows: it ranks as it did before.
  */

@@ -21,6 +21,8 @@ static int make_spaces(struct reconcile *r)
 	if (!err)
 		err = space_init(&r->members, max->members);
 	if (!err)
+		err = accounts_init(r);
+	if (!err)
 		err = space_init(&r->slot_units, max->slots / SLOT_UNIT);
 	if (!err)
 		err = space_init(&r->flow_units, max->flows / SHUNT_FLOW_WAYS / FLOW_UNIT);
@@ -81,6 +83,7 @@ void reconcile_free(struct reconcile *r)
 	space_free(&r->members);
 	space_free(&r->slot_units);
 	space_free(&r->flow_units);
+	space_free(&r->accounts);
 	free(r->services);
 	free(r->by_id);
 	free(r->node_by_id);
@@ -225,7 +228,7 @@ static int make(struct reconcile *r, struct reconcile_change *ch)
 	int err = 0;
 
 	for (size_t i = 0; i < c->n_services && !err; i++)
-		err = plan_make(r, &c->services[i], &ch->plans[i]);
+		err = plan_make(r, c, &c->services[i], &ch->plans[i]);
 	if (!err)
 		err = wanted_listens(c, ch->plans, &ch->listens, &ch->n_listens);
 	if (!err)
@@ -331,6 +334,7 @@ static void forget_removed(struct reconcile *r, struct reconcile_change *ch)
 
 		dp_store(&dp_services(r->dp)[l->id].table, 0);
 		keep_forget(l, r);
+		dp_clients_set(r->dp, l->id, NULL, NULL);
 		dp_service_info_set(r->dp, l->id, &empty);
 		space_release(&r->service_ids, l->id, 1);
 		live_free(l);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The ways to other backends, for packets that the backend program sends on (bpf/hop.bpf.h): it says whom it lacks, here
- * the kernel's route and neighbour are followed from then on, and the program finds them in the map. They outlive the daemon.
+ * The ways to other backends, for packets that the backend program sends on (bpf/hop.bpf.h): it says whom it lacks,
+ * here the kernel's route and neighbour are followed from then on, and the program finds them in the map. They outlive
+ * the daemon.
  */
 #include <arpa/inet.h>
 #include <errno.h>

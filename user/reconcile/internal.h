@@ -17,7 +17,7 @@ struct node {
 	struct reconcile *r;
 	uint32_t id;
 	struct endpoint at;
-	enum forward forward;
+	enum forward forward; /* FORWARD_LOCAL: this host's own stack finds the way, no next hop is followed */
 	struct check check; /* its port is resolved; CHECK_NONE: never checked */
 	bool adopted; /* from the maps: its check is not known yet, the first service that has it says */
 	unsigned refs;
@@ -48,6 +48,7 @@ struct place {
 	uint64_t quic_packets, quic_ms; /* of quic_busy: packets at the last look, and when there were more */
 	bool waits; /* came while others were proven: as long as one of them is, it gets no flow before a verdict */
 	struct shunt_counter carried; /* counted at places that the region had before */
+	uint32_t account; /* index into `connections`: what sockets have of it */
 };
 
 /* A service as it is in the kernel. */
@@ -55,6 +56,7 @@ struct live {
 	char name[SHUNT_NAME_MAX];
 	uint32_t id;
 	const struct service *conf; /* in r->config; NULL: adopted and not yet wanted */
+	unsigned at; /* bits of enum where: what this host does of it */
 	/*
 	 * The region of slots. It may be larger than the table, which is repeated in it then: slots that are one in a
 	 * smaller table keep anchors of their own until they are steady.
@@ -112,6 +114,7 @@ struct reconcile {
 	size_t n_quic;
 	struct space service_ids, backend_ids, members;
 	struct space slot_units, flow_units; /* of SLOT_UNIT slots, and of FLOW_UNIT buckets */
+	struct space accounts; /* of `connections`; 0 is nobody's */
 	struct live *dirty, **dirty_tail;
 	struct event *work, *settle, *alternates;
 	struct hops *hops;
@@ -129,8 +132,8 @@ struct reconcile {
  * The node for an endpoint of a service; counts a reference. hint: the node that the member has now (NULL: none); it is
  * kept if its check is the same, and hands its health on if it is not. -ENOSPC, -ENOMEM.
  */
-int node_get(struct reconcile *r, const struct service *s, const struct endpoint *at, struct node *hint,
-	     struct node **out);
+int node_get(struct reconcile *r, const struct service *s, enum forward forward, const struct endpoint *at,
+	     struct node *hint, struct node **out);
 int node_hold(struct node *n); /* counts a reference, and keeps room for a use by it. -ENOMEM */
 void node_put(struct node *n); /* at the last reference the entry in the kernel is freed: call it after dp_grace */
 void node_use(struct node *n, struct live *service, uint32_t place); /* by one of the references */
@@ -180,6 +183,22 @@ void keep_tick(evutil_socket_t fd, short what, void *arg); /* each second: ends 
 void alternates_go_on(struct live *l, struct reconcile *r);
 void alternates_work(evutil_socket_t fd, short what, void *arg); /* the next portion */
 
+/* ---- accounts.c ---- */
+/* What sockets have of a place: it stays where it is when the service's members move. */
+int accounts_init(struct reconcile *r);
+uint32_t account_open(struct reconcile *r); /* 0: there is none */
+void account_write(struct reconcile *r, const struct place *p, uint32_t member); /* where its member is, and its weight */
+void account_end(struct reconcile *r, uint32_t account); /* what is open is nobody's: it counts no more; 0 is fine */
+void account_close(struct reconcile *r, uint32_t account); /* after account_end and dp_grace; 0 is fine */
+int account_adopt(struct reconcile *r, uint32_t account, uint32_t member);
+void accounts_close_unknown(struct reconcile *r); /* that nobody adopted */
+bool account_busy(const struct reconcile *r, const struct place *p); /* some socket is connected to it */
+
+/* ---- turns.c ---- */
+/* For round-robin: deals the turns of a region of slots to those of the service's table who live. */
+void turns_write(struct live *l, struct reconcile *r, uint32_t first_slot, uint32_t n_slots);
+void turns_follow(struct live *l, struct reconcile *r); /* the algorithm may be another, though no slot is */
+
 /* ---- hops.c ---- */
 int hops_new(struct reconcile *r, struct hops **out);
 void hops_free(struct hops *h); /* NULL is fine; the kernel keeps what it has */
@@ -201,6 +220,7 @@ int quic_adopt(struct reconcile *r); /* what is in the map; places learn the IDs
 
 struct plan {
 	const struct service *want;
+	unsigned at; /* service_is_at */
 	struct live *live; /* of the service now, or a new one */
 	bool fresh; /* live is new */
 	uint32_t *place; /* [want->n_backends] */
@@ -219,6 +239,7 @@ struct leftover {
 	struct node *node; /* reference to give back; NULL: none */
 	uint32_t member; /* index of the counters to retire; SHUNT_UNSET: none */
 	bool carry; /* ... that lives on elsewhere: its counts go with it */
+	uint32_t account; /* to close; 0: none */
 	uint32_t first_slot, n_slots, first_member, n_members; /* regions to release */
 };
 struct leftovers {
@@ -227,7 +248,7 @@ struct leftovers {
 };
 
 /* Everything that can fail is done here: nothing in the kernel that a packet could see changes. -ENOSPC, -ENOMEM */
-int plan_make(struct reconcile *r, const struct service *want, struct plan *p);
+int plan_make(struct reconcile *r, const struct config *c, const struct service *want, struct plan *p);
 void plan_drop(struct reconcile *r, struct plan *p); /* gives back what is not carried out */
 size_t plan_leaves(const struct plan *p); /* so many leftovers at most */
 size_t live_leaves(const struct live *l); /* ... of a service that goes */

@@ -146,8 +146,8 @@ bool *keep_members(const struct live *l)
 /* ---- what is noted ---- */
 
 /*
- * Milliseconds for which the flow was quiet, at least. The unit in which it was seen may have been at its end; and who was
- * seen since we looked at the clock was not quiet at all.
+ * Milliseconds for which the flow was quiet, at least. The unit in which it was seen may have been at its end; and who
+ * was seen since we looked at the clock was not quiet at all.
  */
 static uint64_t quiet_for(uint64_t entry, uint32_t now)
 {
@@ -264,8 +264,8 @@ static bool meet_deadlines(struct live *l, struct reconcile *r)
 }
 
 /*
- * First those that lingered at the last tick already, so that what a packet noted at its very end is seen; then those that
- * were observed for long enough.
+ * First those that lingered at the last tick already, so that what a packet noted at its very end is seen; then those
+ * that were observed for long enough.
  */
 static void end_phases(struct live *l, struct reconcile *r, const struct look *k)
 {
@@ -300,7 +300,7 @@ static void end_retirement(struct live *l, struct reconcile *r, struct look *k)
 			if ((uint16_t)(slots[i] >> shift) < l->n_places)
 				k->used[(uint16_t)(slots[i] >> shift)] = true;
 	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].retiring && !k->used[i] && !quic_busy(l, r, i))
+		if (l->places[i].retiring && !k->used[i] && !quic_busy(l, r, i) && !account_busy(r, &l->places[i]))
 			l->places[i].leaving = some = true;
 	if (!some)
 		return;
@@ -340,8 +340,8 @@ static bool can_shrink(const struct live *l)
 }
 
 /*
- * The table stands at the beginning of the region, so it stays where it is: one store, which needs no room, and the rest
- * is free when no program reads it any more.
+ * The table stands at the beginning of the region, so it stays where it is: one store, which needs no room, and the
+ * rest is free when no program reads it any more.
  */
 static void shrink(struct live *l, struct reconcile *r, struct leftovers *left)
 {
@@ -350,6 +350,7 @@ static void shrink(struct live *l, struct reconcile *r, struct leftovers *left)
 	left->items[left->n++] = (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot + n,
 						    .n_slots = l->n_slots - n };
 	l->n_slots = n;
+	turns_write(l, r, l->first_slot, n);
 	live_write_service(l, r, l->conf);
 }
 

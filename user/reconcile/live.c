@@ -115,8 +115,8 @@ static bool something_stays(const struct live *l, const __u64 *old, uint32_t n_s
 }
 
 /*
- * Who owned slot i before may know flows of it, too: the balancer's memory of second chance. What the slot's ranking says
- * goes with it into another region, until it is ranked anew.
+ * Who owned slot i before may know flows of it, too: the balancer's memory of second chance. What the slot's ranking
+ * says goes with it into another region, until it is ranked anew.
  */
 static void remember_owner(const struct live *l, struct reconcile *r, uint32_t first_slot, uint32_t i, __u64 was, __u64 word,
 			   const bool *keeps)
@@ -160,11 +160,21 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, 
 			dp_store(&slots[i], word);
 	}
 	l->digest_valid = false;
+	turns_write(l, r, first_slot, n_slots);
 }
 
-static uint32_t service_flags(const struct service *s)
+static uint32_t socket_flags(const struct service *s)
 {
-	return SHUNT_SERVICE_USED | (s->affinity == AFFINITY_CLIENT ? SHUNT_SERVICE_CLIENT : 0) | quic_flags(s);
+	return SHUNT_SERVICE_SOCKET | (s->refuses ? SHUNT_SERVICE_REFUSE : 0) |
+	       (s->clients.cgroups.n || s->clients.namespaces.n ? SHUNT_SERVICE_CLIENTS : 0) |
+	       (uint32_t)s->algorithm << SHUNT_SERVICE_ALGORITHM; /* in the order of SHUNT_ALGORITHM_* */
+}
+
+static uint32_t service_flags(const struct service *s, unsigned at)
+{
+	return SHUNT_SERVICE_USED | (s->affinity == AFFINITY_CLIENT ? SHUNT_SERVICE_CLIENT : 0) | quic_flags(s) |
+	       (at & AT_EDGE && s->forward != FORWARD_LOCAL ? 0 : SHUNT_SERVICE_NOT_EDGE) |
+	       (s->forward == FORWARD_LOCAL ? SHUNT_SERVICE_LOCAL : 0) | (at & AT_SOCKET ? socket_flags(s) : 0);
 }
 
 void live_write_service(const struct live *l, struct reconcile *r, const struct service *want)
@@ -172,7 +182,7 @@ void live_write_service(const struct live *l, struct reconcile *r, const struct 
 	struct shunt_service *s = &dp_services(r->dp)[l->id];
 
 	dp_store(&s->table, shunt_table(l->first_slot, __builtin_ctz(l->n_slots), l->first_member));
-	__atomic_store_n(&s->flags, service_flags(want), __ATOMIC_RELEASE);
+	__atomic_store_n(&s->flags, service_flags(want, l->at), __ATOMIC_RELEASE);
 }
 
 /* No flow goes to the member any more, not even one that is noted for it; or it may again. */
@@ -182,6 +192,8 @@ void live_shut(struct live *l, struct reconcile *r, uint32_t place, bool shut)
 	uint32_t backend = (m->backend & ~SHUNT_MEMBER_SHUT) | (shut ? SHUNT_MEMBER_SHUT : 0);
 
 	__atomic_store_n(&m->backend, backend, __ATOMIC_RELEASE);
+	if (shut)
+		dp_end_connections(r->dp);
 }
 
 /* ---- who is alive ---- */

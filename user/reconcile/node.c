@@ -38,7 +38,7 @@ static void store_flags(struct node *n)
 		flags |= SHUNT_BACKEND_UP;
 	if (n->health != STATE_UNKNOWN)
 		flags |= SHUNT_BACKEND_CHECKED;
-	if (n->reachable)
+	if (n->reachable && n->forward != FORWARD_LOCAL)
 		flags |= SHUNT_BACKEND_NEXTHOP;
 	if (!addr_is4(&n->at.addr))
 		flags |= SHUNT_BACKEND_IP6;
@@ -75,6 +75,7 @@ static void health_changed(void *arg, struct health_target *t, enum state now)
 	if (now == STATE_UNHEALTHY) {
 		struct health_info info;
 
+		dp_end_connections(n->r->dp);
 		health_query(t, &info);
 		log_warn("backend %s is unhealthy: %s", endpoint_format(&n->at, text), info.last_error);
 	} else if (!first) {
@@ -141,7 +142,9 @@ static int start(struct node *n, enum state initial)
 		if (err)
 			return err_r(err, "cannot check backend %s: %s", endpoint_format(&n->at, text), strerror(-err));
 	}
-	if (!n->want) {
+	if (n->forward == FORWARD_LOCAL) {
+		n->reachable = true;
+	} else if (!n->want) {
 		err = nexthop_want(n->r->nexthops, &n->at.addr, tunnel_length(n), nexthop_changed, n, &n->want);
 		if (err)
 			return err_r(err, "cannot follow the route to backend %s: %s", endpoint_format(&n->at, text),
@@ -252,7 +255,9 @@ static void write_entry(const struct node *n)
 	memset(b, 0, sizeof(*b));
 	memcpy(&b->address, n->at.addr.b, sizeof(b->address));
 	b->port = htons(n->at.port);
-	b->forward = n->forward == FORWARD_GUE ? SHUNT_FORWARD_GUE : SHUNT_FORWARD_IPIP;
+	b->forward = n->forward == FORWARD_LOCAL ? SHUNT_FORWARD_NONE :
+		     n->forward == FORWARD_GUE	 ? SHUNT_FORWARD_GUE :
+						   SHUNT_FORWARD_IPIP;
 }
 
 /* A node that takes the place of another with the same address can be reached as that one can. */
@@ -318,19 +323,19 @@ static int claim(struct node *n, const struct check *c)
 	return err ? err : start(n, n->health);
 }
 
-int node_get(struct reconcile *r, const struct service *s, const struct endpoint *at, struct node *hint,
-	     struct node **out)
+int node_get(struct reconcile *r, const struct service *s, enum forward forward, const struct endpoint *at,
+	     struct node *hint, struct node **out)
 {
 	struct check c = resolved_check(s, at);
 	struct node *n = NULL;
 	int err = 0;
 
-	if (hint && hint->forward == s->forward && (hint->adopted || check_equal(&hint->check, &c)))
+	if (hint && hint->forward == forward && (hint->adopted || check_equal(&hint->check, &c)))
 		n = hint;
 	if (!n)
-		n = find(r, at, s->forward, &c);
+		n = find(r, at, forward, &c);
 	if (!n)
-		err = create(r, at, s->forward, &c, hint, &n);
+		err = create(r, at, forward, &c, hint, &n);
 	else if (n->adopted)
 		err = claim(n, &c);
 	if (err)
@@ -395,8 +400,10 @@ int node_adopt(struct reconcile *r, uint32_t id, struct node **out)
 	*n = (struct node){ .r = r, .id = id, .adopted = true };
 	memcpy(n->at.addr.b, &b->address, sizeof(n->at.addr.b));
 	n->at.port = ntohs(b->port);
-	n->forward = b->forward == SHUNT_FORWARD_GUE ? FORWARD_GUE : FORWARD_IPIP;
-	n->reachable = b->flags & SHUNT_BACKEND_NEXTHOP;
+	n->forward = b->forward == SHUNT_FORWARD_NONE ? FORWARD_LOCAL :
+		     b->forward == SHUNT_FORWARD_GUE  ? FORWARD_GUE :
+							FORWARD_IPIP;
+	n->reachable = b->flags & SHUNT_BACKEND_NEXTHOP || n->forward == FORWARD_LOCAL;
 	if (b->flags & SHUNT_BACKEND_CHECKED)
 		n->health = b->flags & SHUNT_BACKEND_UP ? STATE_HEALTHY : STATE_UNHEALTHY;
 	err = space_claim(&r->backend_ids, id, 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * One service, from what it is to what it shall be. A plan takes everything that can run out (places, regions, memory,
- * tables) before the kernel sees any of it; committing it is stores only, in an order in which a packet between any two of
- * them finds an old or a new backend, never none. What falls out of use is reclaimed after a grace period.
+ * tables) before the kernel sees any of it; committing it is stores only, in an order in which a packet between any two
+ * of them finds an old or a new backend, never none. What falls out of use is reclaimed after a grace period.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -148,8 +148,10 @@ static struct node *node_before(const struct plan *p, size_t i)
 
 static int get_nodes(struct reconcile *r, struct plan *p)
 {
+	enum forward forward = p->at & AT_EDGE ? p->want->forward : FORWARD_LOCAL;
+
 	for (size_t i = 0; i < p->want->n_backends; i++) {
-		int err = node_get(r, p->want, &p->want->backends[i].at, node_before(p, i), &p->node[i]);
+		int err = node_get(r, p->want, forward, &p->want->backends[i].at, node_before(p, i), &p->node[i]);
 
 		if (err)
 			return err;
@@ -244,14 +246,16 @@ static int fresh_live(struct reconcile *r, struct plan *p)
 	strcpy(p->live->name, p->want->name);
 	if (space_take(&r->service_ids, 1, &p->live->id))
 		return err_r(-ENOSPC, "more services than limits.services (%u): raise it", r->service_ids.size);
-	return dp_flow_counters_clear(r->dp, p->live->id); /* the number may have been another's */
+	/* the number may have been another's */
+	__atomic_store_n(&dp_refused(r->dp)[p->live->id], 0, __ATOMIC_RELAXED);
+	return dp_flow_counters_clear(r->dp, p->live->id);
 }
 
-int plan_make(struct reconcile *r, const struct service *want, struct plan *p)
+int plan_make(struct reconcile *r, const struct config *c, const struct service *want, struct plan *p)
 {
 	int err = 0;
 
-	*p = (struct plan){ .want = want, .live = live_find(r, want->name) };
+	*p = (struct plan){ .want = want, .at = service_is_at(c, want), .live = live_find(r, want->name) };
 	p->place = calloc(want->n_backends + 1, sizeof(*p->place));
 	p->node = calloc(want->n_backends + 1, sizeof(*p->node));
 	if (!p->place || !p->node)
@@ -310,14 +314,14 @@ size_t plan_leaves(const struct plan *p)
 	return live_leaves(p->live) + p->live->n_places + p->want->n_backends + 1;
 }
 
-/* One store, and none where nothing changes. */
+/* Backend and flags by one store, and by none where nothing changes. */
 static void store_member(struct reconcile *r, uint32_t member, uint32_t backend, uint32_t flags)
 {
 	struct shunt_member m = { .backend = backend, .flags = flags }, *at = &dp_members(r->dp)[member];
 	__u64 word;
 
 	memcpy(&word, &m, sizeof(word));
-	if (memcmp(at, &m, sizeof(m)))
+	if (memcmp(at, &m, sizeof(word)))
 		dp_store((__u64 *)(void *)at, word);
 }
 
@@ -332,6 +336,7 @@ static void move_members(struct reconcile *r, struct plan *p, struct leftovers *
 	memset(members + p->first_member, 0, p->n_places * sizeof(*members)); /* of a service before */
 	for (uint32_t i = 0; i < l->n_places; i++) {
 		members[p->first_member + i] = members[l->first_member + i];
+		account_write(r, &l->places[i], p->first_member + i);
 		if (l->places[i].node)
 			leave(left, (struct leftover){ .live = l, .place = i, .member = l->first_member + i,
 						       .carry = true });
@@ -349,10 +354,11 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 	const struct backend *b = &p->want->backends[i];
 	struct place *at = &l->places[p->place[i]];
 
+	if (!at->node)
+		*at = (struct place){ .waits = p->waits, .account = account_open(r) };
+	dp_members(r->dp)[p->first_member + p->place[i]].account = at->account;
 	store_member(r, p->first_member + p->place[i],
 		     p->node[i]->id | (b->admin == ADMIN_DISABLED ? SHUNT_MEMBER_SHUT : 0), SHUNT_MEMBER_USED);
-	if (!at->node)
-		*at = (struct place){ .waits = p->waits };
 	if (at->node != p->node[i]) {
 		if (at->node)
 			node_unuse(at->node, l, p->place[i]);
@@ -372,6 +378,7 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 	l->n_retiring -= at->retiring;
 	at->retiring = false;
 	at->admin = b->admin;
+	account_write(r, at, p->first_member + p->place[i]);
 }
 
 static bool may_retire(const struct live *l, const struct place *p)
@@ -415,7 +422,8 @@ static void give_up(struct reconcile *r, struct live *l, uint32_t i, struct left
 
 	__atomic_store_n(&dp_members(r->dp)[l->first_member + i].flags, 0, __ATOMIC_RELEASE);
 	node_unuse(at->node, l, i);
-	leave(left, (struct leftover){ .live = l, .place = i, .node = at->node, .member = l->first_member + i });
+	leave(left, (struct leftover){ .live = l, .place = i, .node = at->node, .member = l->first_member + i,
+				       .account = at->account });
 	l->n_retiring -= at->retiring;
 	*at = (struct place){};
 }
@@ -473,6 +481,8 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 	changed |= live_follow(l, UINT32_MAX) > 0; /* what this configuration drains or enables */
 	if (changed || l->moving || p->first_slot != l->first_slot)
 		live_write_slots(l, r, p->first_slot, p->n_slots);
+	else
+		turns_follow(l, r);
 	if (l->n_slots && l->n_slots != p->n_slots)
 		leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot,
 					       .n_slots = l->n_slots });
@@ -487,9 +497,11 @@ static void commit_slots(struct reconcile *r, struct plan *p, struct leftovers *
 int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
 {
 	struct live *l = p->live;
-	int err;
+	int err, clients;
 
 	yield_commit(r, p);
+	l->at = p->at;
+	clients = dp_clients_set(r->dp, l->id, &p->want->clients.cgroups, &p->want->clients.namespaces);
 	err = commit_members(r, p, left);
 	l->conf = p->want;
 	mark_leaving(p);
@@ -501,7 +513,7 @@ int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left)
 	}
 	keep_purge(l, r);
 	give_up_places(r, l, left);
-	return err;
+	return err ? err : clients;
 }
 
 void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left)
@@ -535,12 +547,17 @@ static void retire_counts(struct reconcile *r, const struct leftover *item)
 	write_info(r, l, l->first_member, l->n_places);
 }
 
-/* No slot leads there any more, but flows may be noted for it: they find nobody before what it led to is taken back. */
+/*
+ * No slot leads there any more, but flows may be noted for it: they find nobody before what it led to is taken back.
+ * And no socket is counted in or out there any more, before somebody else is.
+ */
 static void shut_members(struct reconcile *r, const struct leftovers *left)
 {
 	bool shut = false;
 
 	for (size_t i = 0; i < left->n; i++) {
+		account_end(r, left->items[i].account);
+		shut |= left->items[i].account != 0;
 		if (left->items[i].member == SHUNT_UNSET)
 			continue;
 		store_member(r, left->items[i].member, SHUNT_UNSET, 0);
@@ -567,6 +584,7 @@ void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
 			retire_counts(r, item);
 		if (item->node)
 			node_put(item->node);
+		account_close(r, item->account);
 		if (item->n_slots)
 			space_release(&r->slot_units, item->first_slot / SLOT_UNIT, item->n_slots / SLOT_UNIT);
 		if (item->n_members)
@@ -574,6 +592,7 @@ void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
 	}
 	free(left->items);
 	*left = (struct leftovers){};
+	dp_end_connections(r->dp); /* of what was taken away */
 }
 
 void plan_give_up(struct reconcile *r, struct live *l)

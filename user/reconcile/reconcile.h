@@ -45,10 +45,11 @@ struct reconcile_backend {
 	struct server_id server_id;
 	enum state state; /* admin state over health */
 	struct health_info health; /* state unknown and no checks where there is no check */
-	const struct nexthop *nexthop;
+	const struct nexthop *nexthop; /* NULL: it needs none, this host's own stack finds the way */
 	uint32_t slots; /* owned now */
 	uint32_t id, member; /* index into `backends`, `members` */
 	uint64_t packets, bytes;
+	uint64_t connections, connects; /* of local processes: open now, ever made (abi.h, struct shunt_connections) */
 };
 struct reconcile_service {
 	const struct service *conf;
@@ -61,6 +62,9 @@ struct reconcile_service {
 	uint64_t let_go; /* live flows that lost their backend to a deadline, to others or to the operator */
 	uint64_t uncached; /* times that slots moved without a part of the flow cache, and older flows with them */
 	uint64_t packets, bytes; /* of all its backends, those that are gone included */
+	unsigned at; /* bits of enum where: what this host does of it */
+	uint64_t connections; /* of local processes, open now: also with backends that were taken away */
+	uint64_t refused; /* connects and datagrams of local processes that found no usable backend */
 	uint64_t fingerprint; /* of the table: equal on balancers that agree */
 	size_t n_backends; /* in the order of conf->backends */
 	struct reconcile_backend *backends;
@@ -72,6 +76,13 @@ void reconcile_service_clear(struct reconcile_service *s);
 /* Names for what an explained packet met; NULL, or false, when it is not ours. */
 const char *reconcile_service_name(const struct reconcile *r, uint32_t service);
 bool reconcile_backend_at(const struct reconcile *r, uint32_t backend, struct endpoint *out);
+
+/* Whose members are whose, sorted; valid until the next change, free(*out). -ENOMEM */
+struct reconcile_region {
+	uint32_t first, n; /* indices into `members` */
+	const char *service;
+};
+int reconcile_regions(const struct reconcile *r, struct reconcile_region **out, size_t *n);
 
 /* ---- the flow cache: flows of slots that are in transition (bpf/slot.h) ---- */
 

@@ -3,6 +3,7 @@
 #ifndef RECONCILE_SPACE_H
 #define RECONCILE_SPACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct space {
@@ -16,6 +17,7 @@ void space_free(struct space *s);
 int space_take(struct space *s, uint32_t n, uint32_t *first); /* -ENOSPC */
 uint32_t space_longest(const struct space *s); /* of the runs that are free */
 int space_claim(struct space *s, uint32_t first, uint32_t n); /* exactly these; -EEXIST, -ERANGE */
+static inline bool space_has(const struct space *s, uint32_t at) { return s->taken[at]; }
 void space_release(struct space *s, uint32_t first, uint32_t n);
 
 #endif

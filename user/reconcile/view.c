@@ -17,7 +17,12 @@ static enum state state_of(const struct place *p)
 	return p->node->health;
 }
 
-static void view_backend(const struct live *l, uint32_t place, const struct shunt_counter *c,
+static uint64_t open_connections(const struct reconcile *r, const struct place *p)
+{
+	return p->account ? __atomic_load_n(&dp_connections(r->dp)[p->account].open, __ATOMIC_RELAXED) : 0;
+}
+
+static void view_backend(const struct reconcile *r, const struct live *l, uint32_t place, const struct shunt_counter *c,
 			 struct reconcile_backend *out)
 {
 	const struct place *p = &l->places[place];
@@ -27,7 +32,7 @@ static void view_backend(const struct live *l, uint32_t place, const struct shun
 		.weight = p->weight,
 		.server_id = p->server_id,
 		.state = state_of(p),
-		.nexthop = nexthop_get(p->node->want),
+		.nexthop = p->node->want ? nexthop_get(p->node->want) : NULL,
 		.slots = l->owned ? l->owned[place] : 0,
 		.id = p->node->id,
 		.member = l->first_member + place,
@@ -36,6 +41,8 @@ static void view_backend(const struct live *l, uint32_t place, const struct shun
 	};
 	if (p->node->target)
 		health_query(p->node->target, &out->health);
+	out->connections = open_connections(r, p);
+	out->connects = __atomic_load_n(&dp_connections(r->dp)[p->account].made, __ATOMIC_RELAXED);
 }
 
 static int by_endpoint(const void *a, const void *b)
@@ -67,7 +74,8 @@ int reconcile_service(const struct reconcile *r, const char *name, struct reconc
 					   .flows = l->log2_buckets ? l->noted : 0,
 					   .max_flows = l->log2_buckets ? SHUNT_FLOW_WAYS << l->log2_buckets : 0,
 					   .flows_noted = flows.noted, .flows_evicted = flows.evicted, .let_go = l->let_go,
-					   .uncached = l->uncached,
+					   .uncached = l->uncached, .at = l->at,
+					   .refused = __atomic_load_n(&dp_refused(r->dp)[l->id], __ATOMIC_RELAXED),
 					   .retiring = l->n_retiring,
 					   .fingerprint = l->fingerprint, .packets = l->retired.packets,
 					   .bytes = l->retired.bytes };
@@ -77,8 +85,9 @@ int reconcile_service(const struct reconcile *r, const char *name, struct reconc
 	for (uint32_t i = 0; i < l->n_places && !err; i++) {
 		out->packets += counters[i].packets;
 		out->bytes += counters[i].bytes;
+		out->connections += l->places[i].node ? open_connections(r, &l->places[i]) : 0;
 		if (l->places[i].node && !l->places[i].retiring && out->n_backends < l->conf->n_backends)
-			view_backend(l, i, &counters[i], &out->backends[out->n_backends++]);
+			view_backend(r, l, i, &counters[i], &out->backends[out->n_backends++]);
 	}
 	if (err)
 		reconcile_service_clear(out);
@@ -104,6 +113,28 @@ bool reconcile_backend_at(const struct reconcile *r, uint32_t backend, struct en
 		return false;
 	*out = r->node_by_id[backend]->at;
 	return true;
+}
+
+static int by_first(const void *a, const void *b)
+{
+	const struct reconcile_region *x = a, *y = b;
+
+	return (x->first > y->first) - (x->first < y->first);
+}
+
+int reconcile_regions(const struct reconcile *r, struct reconcile_region **out, size_t *n)
+{
+	struct reconcile_region *list = calloc(r->n_services + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->n_services; i++)
+		list[i] = (struct reconcile_region){ r->services[i]->first_member, r->services[i]->n_places,
+						     r->services[i]->name };
+	qsort(list, r->n_services, sizeof(*list), by_first);
+	*out = list;
+	*n = r->n_services;
+	return 0;
 }
 
 void reconcile_stats(const struct reconcile *r, struct reconcile_stats *out)
