@@ -61,6 +61,8 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	run -2 lab_shunt balancer backend add web
 	run -2 lab_shunt balancer backend weight web 10.77.0.11:80 heavy
 	run -2 lab_shunt balancer explain here there
+	run -2 lab_shunt balancer service add extra 192.0.2.30:80/tcp algorithm
+	run -2 lab_shunt balancer service add extra 192.0.2.30:80/tcp at socket 192.0.2.31:80/tcp socket
 }
 
 @test "help works at every level" {
@@ -155,6 +157,21 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	run -1 lab_shunt balancer service show extra
 	lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.30:80/tcp | jq -e '.verdict == "edge_passed"'
 	lab_shunt balancer -j status | jq -e '.config.differs == false'
+}
+
+@test "a service is added with what it is told, and what would have no effect is refused" {
+	lab_shunt balancer service add extra 192.0.2.30:80/tcp "[2001:db8::30]:80/tcp" affinity client forward gue at edge,socket
+	lab_shunt balancer -j service show extra | jq -e '.affinity == "client" and .forward == "gue" and (.listen | length) == 2'
+	lab_shunt balancer service delete extra
+	run -1 lab_shunt balancer service add extra 192.0.2.30:80/tcp algorithm random
+	[[ "$output" == *"has no effect"*"cgroup: /sys/fs/cgroup"* ]]
+	run -1 lab_shunt balancer service add extra 192.0.2.30:80/tcp no-backend refused
+	[[ "$output" == *"has no effect"*"remove no-backend"* ]]
+	run -1 lab_shunt balancer service add extra 192.0.2.30:80/tcp at socket
+	[[ "$output" == *"has no effect"*"remove at"* ]]
+	run -1 lab_shunt balancer service add extra 192.0.2.30:80/tcp at nowhere
+	[[ "$output" == *"edge, socket or both"* ]]
+	run -1 lab_shunt balancer service show extra
 }
 
 @test "apply --dry-run says what would change and what share would move, and changes nothing" {

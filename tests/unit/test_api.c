@@ -14,6 +14,7 @@
 #include "api/parse.h"
 #include "api/permit.h"
 #include "api/render.h"
+#include "api/socket_steps.h"
 #include "api/steps.h"
 #include "base/clean.h"
 
@@ -109,6 +110,30 @@ static void a_check_is_filled_with_defaults(void **state)
 	service_clear(&s);
 }
 
+static void how_local_connections_are_balanced_is_taken_from_a_request(void **state)
+{
+	struct service s = {};
+	char error[PARSE_ERROR];
+
+	(void)state;
+	assert_int_equal(service_of("{'name': 'db', 'listen': ['127.0.0.9:80/tcp'], 'algorithm': 'round-robin', 'at': ['socket'],"
+				    " 'no_backend': 'refused', 'clients': {'cgroups': ['/a', '/b/c'],"
+				    " 'namespaces': ['/run/netns/blue']}}", &s, error), 0);
+	assert_int_equal(s.algorithm, ALGORITHM_ROUND_ROBIN);
+	assert_int_equal(s.at, AT_SOCKET);
+	assert_true(s.refuses);
+	assert_int_equal(s.clients.cgroups.n, 2);
+	assert_string_equal(s.clients.cgroups.list[1], "/b/c");
+	assert_string_equal(s.clients.namespaces.list[0], "/run/netns/blue");
+	service_clear(&s);
+	assert_int_equal(service_of("{'name': 'db', 'listen': ['127.0.0.9:80/tcp'], 'at': null, 'clients': null}", &s, error), 0);
+	assert_int_equal(s.at, AT_EDGE | AT_SOCKET);
+	assert_false(s.refuses);
+	service_clear(&s);
+}
+
+#define WEB_AND "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], "
+
 static void what_is_wrong_with_a_service_is_said(void **state)
 {
 	static const struct {
@@ -126,6 +151,15 @@ static void what_is_wrong_with_a_service_is_said(void **state)
 		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'check': 'tcp'}", "\"check\" is no object" },
 		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'check': {'knd': 'tcp'}}", "unknown key \"knd\"" },
 		{ "{'name': 'web', 'listen': ['192.0.2.10:80/tcp'], 'check': {'fall': 0}}", "from 1 to 1000" },
+		{ WEB_AND "'at': 'socket'}", "\"at\" is no list of edge, socket or both" },
+		{ WEB_AND "'at': []}", "\"at\" is no list" },
+		{ WEB_AND "'at': ['edge', 'sokcet']}", "\"at\" is no list" },
+		{ WEB_AND "'no_backend': 'later'}", "\"no_backend\" is none of unreachable, refused" },
+		{ WEB_AND "'clients': '/a'}", "\"clients\" is no object" },
+		{ WEB_AND "'clients': {'cgroup': []}}", "unknown key \"cgroup\" in \"clients\"" },
+		{ WEB_AND "'clients': {'cgroups': '/a'}}", "\"cgroups\" is no list" },
+		{ WEB_AND "'clients': {'cgroups': ['/a', '/b/../c']}}", "\"/b/../c\" in \"cgroups\" is no path" },
+		{ WEB_AND "'clients': {'namespaces': [5]}}", "in \"namespaces\" is no path" },
 	};
 	struct service s = {};
 	char error[PARSE_ERROR];
@@ -261,9 +295,83 @@ static void a_backend_without_a_way_says_why(void **state)
 	assert_string_equal(text_at(json_object_get(o, "nexthop"), "problem"), "no route");
 	assert_float_equal(json_real_value(json_object_get(o, "share")), 0, 0); /* of no slots */
 	json_decref(o);
-	b.nexthop = NULL;
-	o = render_backend(&s, &b);
-	assert_true(json_is_false(json_object_get(json_object_get(o, "nexthop"), "usable")));
+}
+
+static void a_backend_that_needs_no_next_hop_has_none(void **state)
+{
+	struct service conf = { .name = "web" };
+	struct reconcile_backend b = { .nexthop = NULL };
+	struct reconcile_service s = { .conf = &conf };
+	json_t *o = render_backend(&s, &b);
+
+	(void)state;
+	assert_true(json_is_null(json_object_get(o, "nexthop")));
+	json_decref(o);
+}
+
+static void a_service_says_where_it_is_balanced_and_for_whom(void **state)
+{
+	char *cgroups[] = { "/system.slice/web.service" };
+	struct service conf = { .name = "web", .refuses = true, .clients.cgroups = { cgroups, 1 } };
+	struct reconcile_backend b = { .connections = 3, .connects = 5ull << 32 };
+	struct reconcile_service s = { .conf = &conf,
+				       .at = AT_EDGE | AT_SOCKET,
+				       .connections = 4,
+				       .refused = 7,
+				       .backends = &b,
+				       .n_backends = 1 };
+	json_t *o = render_service(&s), *backend = json_array_get(json_object_get(o, "backends"), 0);
+	json_t *at = json_pack("[s, s]", "edge", "socket");
+	json_t *clients = json_pack("{s:[s], s:[]}", "cgroups", cgroups[0], "namespaces");
+
+	(void)state;
+	assert_true(json_equal(json_object_get(o, "at"), at));
+	assert_true(json_equal(json_object_get(o, "clients"), clients));
+	assert_string_equal(text_at(o, "no_backend"), "refused");
+	assert_int_equal(json_integer_value(json_object_get(o, "connections")), 4);
+	assert_int_equal(json_integer_value(json_object_get(o, "refused")), 7);
+	assert_true(json_equal(json_object_get(backend, "at"), at));
+	assert_int_equal(json_integer_value(json_object_get(backend, "connections")), 3);
+	assert_true(json_integer_value(json_object_get(backend, "connects")) == (json_int_t)5 << 32);
+	json_decref(clients);
+	json_decref(at);
+	json_decref(o);
+}
+
+static struct shunt_addr addr_of(const char *text)
+{
+	struct addr a;
+
+	assert_int_equal(addr_parse(text, &a), 0);
+	return dp_addr(&a);
+}
+
+static void a_connection_is_rendered_with_what_it_asked_for_and_was_given(void **state)
+{
+	struct shunt_connection c = { .asked = addr_of("10.9.9.9"),
+				      .asked_port = htons(80),
+				      .given = addr_of("2001:db8::1"),
+				      .given_port = htons(8001),
+				      .local = addr_of("2001:db8::2"),
+				      .local_port = htons(40000),
+				      .proto = IPPROTO_TCP,
+				      .netns = 0xf0000001,
+				      .cookie = 77,
+				      .state = 8,
+				      .flags = SHUNT_CONNECTION_ENDS };
+	json_t *o = render_connection(&c, "db"), *expected;
+
+	(void)state;
+	expected = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:b}", "service", "db", "protocol", "tcp",
+			     "local", "[2001:db8::2]:40000", "asked", "10.9.9.9:80", "backend", "[2001:db8::1]:8001",
+			     "state", "close-wait", "netns", (json_int_t)0xf0000001, "cookie", 77, "ends", 1);
+	assert_true(json_equal(o, expected));
+	json_decref(expected);
+	json_decref(o);
+	c.state = 99; /* a newer kernel may know others */
+	o = render_connection(&c, NULL);
+	assert_string_equal(text_at(o, "state"), "unknown");
+	assert_true(json_is_null(json_object_get(o, "service")));
 	json_decref(o);
 }
 
@@ -477,6 +585,151 @@ static void what_is_no_services_is_passed_with_a_hint(void **state)
 	assert_steps(&s, "a TCP packet from 203.0.113.5:4711 to 192.0.2.10:81 arrives on eth0",
 		     "no service listens on 192.0.2.10:81/tcp", "a service has this address, but listens on 192.0.2.10:80/tcp",
 		     "is passed on untouched to this host's own network stack", NULL);
+	s.unbalanced = "db";
+	strcpy(s.listen, "192.0.2.10:81/tcp");
+	assert_steps(&s, "a TCP packet from 203.0.113.5:4711 to 192.0.2.10:81 arrives on eth0",
+		     "service db (192.0.2.10:81/tcp) is not balanced for packets on this host: see its at and forward",
+		     "is passed on untouched to this host's own network stack", NULL);
+}
+
+/* ---- explain --connect ---- */
+
+static struct socket_steps connect_to(const char *to, uint32_t verdict)
+{
+	struct socket_steps s = { .cgroup = "/web", .proto = IPPROTO_TCP, .verdict = verdict, .slot = SHUNT_UNSET };
+
+	assert_int_equal(endpoint_parse(to, &s.to), 0);
+	s.given = s.to;
+	if (verdict == SHUNT_VERDICT_SOCKET_PASSED)
+		return s;
+	s.service = "db";
+	strcpy(s.listen, "10.9.9.9:5432/tcp");
+	return s;
+}
+
+static struct socket_steps is_given(enum algorithm algorithm)
+{
+	struct socket_steps s = connect_to("10.9.9.9:5432", SHUNT_VERDICT_SOCKET_GIVEN);
+
+	s.algorithm = algorithm;
+	s.chosen.known = true;
+	s.chosen.state = "healthy";
+	s.slot = 17;
+	s.n_slots = 64;
+	s.weight = 50;
+	assert_int_equal(endpoint_parse("10.0.0.11:5432", &s.given), 0);
+	s.chosen.at = s.given;
+	return s;
+}
+
+static void assert_socket_steps(const struct socket_steps *s, ...)
+{
+	json_t *list = socket_steps_render(s);
+	const char *wanted;
+	size_t i = 0;
+	va_list args;
+
+	va_start(args, s);
+	while ((wanted = va_arg(args, const char *)))
+		assert_string_equal(json_string_value(json_array_get(list, i++)) ?: "(nothing)", wanted);
+	va_end(args);
+	assert_int_equal(json_array_size(list), i);
+	json_decref(list);
+}
+
+#define ASKS "a process in cgroup /web connects to 10.9.9.9:5432/tcp", "is for service db (10.9.9.9:5432/tcp)"
+#define IS_GIVEN "is connected to 10.0.0.11:5432 (healthy); getpeername says 10.9.9.9:5432"
+#define MAY_DIFFER "another socket may get another backend"
+
+static void a_connect_says_by_which_algorithm_its_backend_was_chosen(void **state)
+{
+	struct socket_steps s = is_given(ALGORITHM_CONSISTENT);
+
+	(void)state;
+	assert_socket_steps(&s, ASKS, "falls in slot 17 of 64, by the socket's cookie (consistent)", IS_GIVEN,
+			    MAY_DIFFER, NULL);
+	s.by_client = true;
+	assert_socket_steps(&s, ASKS,
+			    "falls in slot 17 of 64, by its network namespace, whichever socket it is (consistent)",
+			    IS_GIVEN, NULL);
+	s = is_given(ALGORITHM_RANDOM);
+	assert_socket_steps(&s, ASKS, "draws slot 17 of 64 at random (random)", IS_GIVEN, MAY_DIFFER, NULL);
+	s = is_given(ALGORITHM_ROUND_ROBIN);
+	s.slot = SHUNT_UNSET;
+	s.turns = 3;
+	assert_socket_steps(&s, ASKS, "has the next of 3 turns (round-robin), which this question does not use up",
+			    IS_GIVEN, MAY_DIFFER, NULL);
+}
+
+static void least_connections_says_what_it_compares(void **state)
+{
+	struct socket_steps s = is_given(ALGORITHM_LEAST_CONNECTIONS);
+#define DRAWS \
+	"draws two slots at random, and takes slot 17 of 64, whose owner has fewer connections for its weight " \
+	"(least-connections)"
+
+	(void)state;
+	s.connections = 2;
+	assert_socket_steps(&s, ASKS, DRAWS, "10.0.0.11:5432 (weight 50) has 2 open, there is no other", IS_GIVEN,
+			    MAY_DIFFER, NULL);
+	s.n_others = 1;
+	s.others_least = s.others_most = 5;
+	assert_socket_steps(&s, ASKS, DRAWS, "10.0.0.11:5432 (weight 50) has 2 open, the other has 5", IS_GIVEN,
+			    MAY_DIFFER, NULL);
+	s.n_others = 2;
+	s.others_most = 9;
+	assert_socket_steps(&s, ASKS, DRAWS, "10.0.0.11:5432 (weight 50) has 2 open, the others have 5 to 9", IS_GIVEN,
+			    MAY_DIFFER, NULL);
+}
+
+static void a_connect_that_fails_over_says_so(void **state)
+{
+	struct socket_steps s = is_given(ALGORITHM_RANDOM);
+
+	(void)state;
+	s.flags = SHUNT_TRACE_FAILED_OVER;
+	assert_socket_steps(&s, ASKS, "draws slot 17 of 64 at random (random)",
+			    "whose turn or slot that is cannot be used: 10.0.0.11:5432 takes its place", IS_GIVEN,
+			    MAY_DIFFER, NULL);
+}
+
+static void a_connect_that_is_refused_says_how_and_what_to_do(void **state)
+{
+	struct socket_steps s = connect_to("10.9.9.9:5432", SHUNT_VERDICT_SOCKET_REFUSED);
+
+	(void)state;
+	s.error = "ECONNREFUSED";
+	assert_socket_steps(&s, ASKS, "is refused with ECONNREFUSED: the service has no usable backend",
+			    "what to do: `shunt backend list db` shows the state of its backends and why checks fail",
+			    NULL);
+}
+
+static void a_connect_that_is_left_alone_says_why(void **state)
+{
+	struct socket_steps s = connect_to("10.9.9.9:5432", SHUNT_VERDICT_SOCKET_EXEMPT);
+	const char *asks = "a process in cgroup /web connects to 10.9.9.9:81/tcp";
+
+	(void)state;
+	assert_socket_steps(&s, ASKS,
+			    "is not balanced for this process: the service's clients name neither its cgroup, nor one "
+			    "above it, nor the daemon's network namespace, from where this was asked",
+			    "connects to where it asked", NULL);
+	s.excepted = true;
+	assert_socket_steps(&s, ASKS,
+			    "is not balanced for this process: its cgroup, or one above it, is in socket.except",
+			    "connects to where it asked", NULL);
+	s = connect_to("10.9.9.9:81", SHUNT_VERDICT_SOCKET_PASSED);
+	assert_socket_steps(&s, asks, "no service listens on 10.9.9.9:81/tcp", "connects to where it asked", NULL);
+	strcpy(s.near, "10.9.9.9:5432/tcp");
+	assert_socket_steps(&s, asks, "no service listens on 10.9.9.9:81/tcp",
+			    "a service has this address, but listens on 10.9.9.9:5432/tcp",
+			    "connects to where it asked", NULL);
+	s.service = "db";
+	strcpy(s.listen, "10.9.9.9:81/tcp");
+	assert_socket_steps(&s, asks,
+			    "service db (10.9.9.9:81/tcp) is not balanced for local processes on this host: see its "
+			    "at, forward and backends",
+			    "connects to where it asked", NULL);
 }
 
 static void every_reason_has_steps(void **state)
@@ -564,6 +817,7 @@ int main(void)
 		cmocka_unit_test(a_route_matches_its_parts_and_no_others),
 		cmocka_unit_test(a_service_has_the_defaults_of_a_file),
 		cmocka_unit_test(a_check_is_filled_with_defaults),
+		cmocka_unit_test(how_local_connections_are_balanced_is_taken_from_a_request),
 		cmocka_unit_test(what_is_wrong_with_a_service_is_said),
 		cmocka_unit_test(a_backend_keeps_what_is_not_given),
 		cmocka_unit_test(a_wrong_backend_changes_nothing),
@@ -571,6 +825,9 @@ int main(void)
 		cmocka_unit_test(a_service_says_how_it_keeps_flows),
 		cmocka_unit_test(a_service_says_what_became_of_flows),
 		cmocka_unit_test(a_backend_without_a_way_says_why),
+		cmocka_unit_test(a_backend_that_needs_no_next_hop_has_none),
+		cmocka_unit_test(a_service_says_where_it_is_balanced_and_for_whom),
+		cmocka_unit_test(a_connection_is_rendered_with_what_it_asked_for_and_was_given),
 		cmocka_unit_test(a_flow_is_rendered_with_its_backend_and_how_it_was_seen),
 		cmocka_unit_test(a_flow_that_is_not_noted_has_its_slot_all_the_same),
 		cmocka_unit_test(an_interface_that_is_gone_is_named_by_its_number),
@@ -581,6 +838,11 @@ int main(void)
 		cmocka_unit_test(a_slot_in_transition_is_said_with_who_gets_the_packet),
 		cmocka_unit_test(a_drop_says_why_and_what_to_do),
 		cmocka_unit_test(what_is_no_services_is_passed_with_a_hint),
+		cmocka_unit_test(a_connect_says_by_which_algorithm_its_backend_was_chosen),
+		cmocka_unit_test(least_connections_says_what_it_compares),
+		cmocka_unit_test(a_connect_that_fails_over_says_so),
+		cmocka_unit_test(a_connect_that_is_refused_says_how_and_what_to_do),
+		cmocka_unit_test(a_connect_that_is_left_alone_says_why),
 		cmocka_unit_test(every_reason_has_steps),
 		cmocka_unit_test(a_tunnel_is_read_from_the_packet_that_leaves),
 		cmocka_unit_test(a_gue_tunnel_is_read_with_the_addresses_in_it),

@@ -14,6 +14,16 @@ _shunt_ask() {
 
 _shunt_services() { _shunt_ask service list | awk 'NR > 1 { print $1 }'; }
 
+# Where services listen, as an address and a port.
+_shunt_listens() { _shunt_ask service list | awk 'NR > 1' | grep -o '[^ ]*:[0-9]*/[a-z]*'; }
+
+# Cgroups below the one that is balanced.
+_shunt_cgroups() {
+	local root
+	root=$(_shunt_ask status | sed -n 's/^connections of local processes: balanced at \(.*\), [0-9]* open.*/\1/p')
+	[ -z "$root" ] || find "$root" -mindepth 1 -maxdepth 3 -type d -printf '/%P\n' 2> /dev/null
+}
+
 # Addresses of the backends, of one service or of all.
 _shunt_backends() {
 	if [ -n "$1" ]; then
@@ -33,8 +43,17 @@ _shunt_arguments() {
 	local object=$1 verb=$2
 	shift 2
 	case $object-$verb in
-	service-list | service-show | service-delete | backend-list | backend-show | flow-list)
+	service-list | service-show | service-delete | backend-list | backend-show | flow-list | connection-list | connection-show)
 		[ $# = 0 ] && _shunt_offer "$(_shunt_services)" ;;
+	service-add)
+		case $prev in
+		algorithm) _shunt_offer consistent round-robin random least-connections ;;
+		forward) _shunt_offer ipip gue local ;;
+		affinity) _shunt_offer flow client ;;
+		at) _shunt_offer edge socket edge,socket ;;
+		no-backend) _shunt_offer unreachable refused ;;
+		*) [ $# -lt 2 ] || _shunt_offer algorithm forward affinity at no-backend ;;
+		esac ;;
 	backend-add)
 		case $# in
 		0) _shunt_offer "$(_shunt_services)" ;;
@@ -51,7 +70,14 @@ _shunt_arguments() {
 _shunt_explain() {
 	case $prev in
 	dev) _shunt_offer "$(ls /sys/class/net)" ;;
-	*) [ $# -lt 2 ] || _shunt_offer syn dev length cid ;;
+	--connect) _shunt_offer "$(_shunt_listens)" ;;
+	--cgroup) _shunt_offer "$(_shunt_cgroups)" ;;
+	*)
+		if [[ $cur == -* ]]; then
+			_shunt_offer --connect --cgroup
+		elif [ $# -ge 2 ]; then
+			_shunt_offer syn dev length cid
+		fi ;;
 	esac
 }
 
@@ -66,16 +92,19 @@ _shunt_verbs() {
 	fi
 }
 
-_shunt_flow() {
+# Of an object whose list may be long: its options, then its verbs.
+_shunt_long_list() {
+	local object=$1 options=$2
+	shift 2
 	case $prev in
 	--backend) _shunt_offer "$(_shunt_backends)" ;;
 	--state) _shunt_offer new open closing udp ;;
 	--limit) ;;
 	*)
 		if [[ $1 == list && $cur == -* ]]; then
-			_shunt_offer --backend --state --limit
+			_shunt_offer "$options"
 		else
-			_shunt_verbs flow "list show" "$@"
+			_shunt_verbs "$object" "list show" "$@"
 		fi ;;
 	esac
 }
@@ -96,7 +125,8 @@ _shunt_object() {
 	service) _shunt_verbs service "list show add delete" "$@" ;;
 	backend) _shunt_verbs backend "list show add delete drain disable enable weight" "$@" ;;
 	explain) _shunt_explain "$@" ;;
-	flow) _shunt_flow "$@" ;;
+	flow) _shunt_long_list flow "--backend --state --limit" "$@" ;;
+	connection) _shunt_long_list connection "--backend --limit" "$@" ;;
 	apply) _shunt_file ;;
 	esac
 }
@@ -116,7 +146,7 @@ _shunt() {
 	esac
 	for ((i = 1; i < cword; i++)); do
 		case ${words[i]} in
-		-s | --socket | --backend | --state | --limit) i=$((i + 1)) ;;
+		-s | --socket | --backend | --state | --limit | --connect | --cgroup) i=$((i + 1)) ;;
 		-*) ;;
 		*) given+=("${words[i]}") ;;
 		esac
@@ -126,7 +156,7 @@ _shunt() {
 	elif [[ $cur == -* ]]; then
 		_shunt_offer -j --json -s --socket -h --help --version
 	else
-		_shunt_offer status service backend apply explain drop flow help
+		_shunt_offer status service backend apply explain drop flow connection help
 	fi
 	! declare -F __ltrim_colon_completions > /dev/null || __ltrim_colon_completions "$cur"
 }

@@ -24,6 +24,8 @@ struct call {
 typedef int (*call_handler)(struct call *c);
 
 const char *call_query(const struct call *c, const char *key); /* NULL: not there */
+/* Of a list: "limit" of the query, a number up to most, or what is meant without it. Returns 0, or a status. */
+int call_limit(struct call *c, uint64_t without, uint64_t most, uint64_t *out);
 
 /* Set the reply and return the status. */
 int call_ok(struct call *c, json_t *reply); /* takes reply; NULL (out of memory) becomes a 500 */
@@ -57,5 +59,9 @@ int delete_backend(struct call *c);
 int post_apply(struct call *c);
 /* explain.c */
 int post_explain(struct call *c);
+/* explain_connect.c */
+int post_explain_connect(struct call *c);
+/* connections.c */
+int get_connections(struct call *c);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -31,9 +32,11 @@ static const struct route {
 	{ EVHTTP_REQ_GET, "v1/backends", false, get_backends },
 	{ EVHTTP_REQ_POST, "v1/apply", false, post_apply },
 	{ EVHTTP_REQ_POST, "v1/explain", false, post_explain },
+	{ EVHTTP_REQ_POST, "v1/explain/connect", false, post_explain_connect },
 	{ EVHTTP_REQ_GET, "v1/drops", false, get_drops },
 	{ EVHTTP_REQ_GET, "v1/flows", false, get_flows },
 	{ EVHTTP_REQ_GET, "v1/flows/?/?/?", false, get_flow },
+	{ EVHTTP_REQ_GET, "v1/connections", false, get_connections },
 };
 
 /* ---- what handlers use ---- */
@@ -41,6 +44,17 @@ static const struct route {
 const char *call_query(const struct call *c, const char *key)
 {
 	return evhttp_find_header(&c->query, key);
+}
+
+int call_limit(struct call *c, uint64_t without, uint64_t most, uint64_t *out)
+{
+	const char *text = call_query(c, "limit");
+	size_t len = text ? strlen(text) : 0;
+
+	*out = text ? strtoul(text, NULL, 10) : without;
+	if (!text || (len && len <= 5 && strspn(text, "0123456789") == len && *out <= most))
+		return 0;
+	return call_error(c, 400, "limit \"%.32s\" is no whole number from 0 to %" PRIu64, text, most);
 }
 
 int call_ok(struct call *c, json_t *reply)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/call.h"
+#include "api/names.h"
 #include "api/parse.h"
 #include "api/render.h"
 #include "api/steps.h"
@@ -15,29 +16,12 @@
 
 /* ---- the question ---- */
 
-static int parse_endpoint(const json_t *body, const char *key, struct endpoint *out, char error[PARSE_ERROR])
+static int parse_syn(const json_t *body, struct dp_question *q, char error[PARSE_ERROR])
 {
-	const char *text = json_string_value(json_object_get(body, key));
-
-	if (text && !endpoint_parse(text, out) && out->port)
-		return 0;
-	snprintf(error, PARSE_ERROR, "%s \"%.80s\": write ADDRESS:PORT, such as 192.0.2.10:80 or [2001:db8::10]:80", key,
-		 text ?: "");
-	return -EINVAL;
-}
-
-static int parse_protocol(const json_t *body, struct dp_question *q, char error[PARSE_ERROR])
-{
-	const char *text = json_string_value(json_object_get(body, "protocol"));
-
-	q->proto = text && !strcmp(text, "udp") ? IPPROTO_UDP : IPPROTO_TCP;
 	q->syn = json_is_true(json_object_get(body, "syn"));
-	if (text && strcmp(text, "tcp") && strcmp(text, "udp"))
-		snprintf(error, PARSE_ERROR, "protocol \"%.32s\": write tcp or udp", text);
-	else if (q->syn && q->proto == IPPROTO_UDP)
-		snprintf(error, PARSE_ERROR, "syn is TCP's; leave it out for udp");
-	else
+	if (!q->syn || q->proto == IPPROTO_TCP)
 		return 0;
+	snprintf(error, PARSE_ERROR, "syn is TCP's; leave it out for udp");
 	return -EINVAL;
 }
 
@@ -76,8 +60,8 @@ static int parse_question(const json_t *body, struct dp_question *q, char error[
 	uint64_t length = 0;
 
 	if (parse_endpoint(body, "source", &q->src, error) || parse_endpoint(body, "destination", &q->dst, error) ||
-	    parse_protocol(body, q, error) || parse_cid(body, q, error) || parse_interface(body, q, error) ||
-	    parse_number(body, "length", 0, 65535, &length, error))
+	    parse_protocol(body, &q->proto, error) || parse_syn(body, q, error) || parse_cid(body, q, error) ||
+	    parse_interface(body, q, error) || parse_number(body, "length", 0, 65535, &length, error))
 		return -EINVAL;
 	q->length = length;
 	if (addr_is4(&q->src.addr) == addr_is4(&q->dst.addr))
@@ -101,25 +85,6 @@ static void found_clear(struct found *f)
 		reconcile_service_clear(&f->service);
 }
 
-static const struct reconcile_backend *find_backend(const struct found *f, const struct endpoint *at)
-{
-	for (size_t i = 0; i < f->service.n_backends; i++)
-		if (!endpoint_compare(&f->service.backends[i].at, at))
-			return &f->service.backends[i];
-	return NULL;
-}
-
-static void name_backend(const struct api *a, const struct found *f, uint32_t backend, struct steps_backend *out)
-{
-	const struct reconcile_backend *b;
-
-	if (!reconcile_backend_at(a->x->reconcile, backend, &out->at))
-		return;
-	out->known = true;
-	b = find_backend(f, &out->at);
-	out->state = b ? state_names[b->state] : "no longer in the service";
-}
-
 /*
  * The slot and its owner, as the program reads it. It sees the service's region of slots, in which the table may stand
  * more than once.
@@ -135,41 +100,15 @@ static void find_owner(const struct api *a, const struct shunt_trace *t, struct 
 	f->steps.slot = t->slot & (f->service.n_slots - 1);
 	owner = shunt_slot_current(dp_slots(a->x->dp)[shunt_table_first_slot(table) + t->slot]);
 	if (owner != SHUNT_NONE)
-		name_backend(a, f, dp_members(a->x->dp)[shunt_table_first_member(table) + owner].backend,
-			     &f->steps.owner);
+		names_backend(a, &f->service, dp_members(a->x->dp)[shunt_table_first_member(table) + owner].backend,
+			      &f->steps.owner);
 }
 
-static void find_listen(struct found *f)
+/* One whose packets the program leaves alone, because they are not balanced here; or none. */
+static void find_unbalanced(const struct config *c, struct steps *s)
 {
-	const struct service *conf = f->service.conf;
-	const struct dp_question *q = &f->steps.asked;
-
-	for (size_t i = 0; i < conf->n_listens; i++) {
-		const struct listen *l = &conf->listens[i];
-
-		if (!addr_compare(&l->addr, &q->dst.addr) && l->proto == q->proto && (!l->port || l->port == q->dst.port))
-			listen_format(l, f->steps.listen);
-	}
-}
-
-static void add_near(struct found *f, const struct listen *l)
-{
-	size_t len = strlen(f->steps.near);
-	char text[LISTEN_TEXT];
-
-	if (addr_compare(&l->addr, &f->steps.asked.dst.addr))
-		return;
-	listen_format(l, text);
-	if (len + strlen(", ") + strlen(text) < sizeof(f->steps.near))
-		sprintf(f->steps.near + len, "%s%s", len ? ", " : "", text);
-}
-
-/* Where services listen on the same address, for who mistook the port or the protocol. */
-static void find_near(const struct config *c, struct found *f)
-{
-	for (size_t i = 0; i < c->n_services; i++)
-		for (size_t j = 0; j < c->services[i].n_listens; j++)
-			add_near(f, &c->services[i].listens[j]);
+	names_near(c, &s->asked.dst.addr, s->near);
+	s->unbalanced = names_service(c, &s->asked.dst, s->asked.proto, s->listen);
 }
 
 static void find_service(const struct api *a, const struct shunt_trace *t, struct found *f)
@@ -178,18 +117,18 @@ static void find_service(const struct api *a, const struct shunt_trace *t, struc
 
 	if (!name || reconcile_service(a->x->reconcile, name, &f->service)) {
 		f->service = (struct reconcile_service){};
-		find_near(api_running(a), f);
+		find_unbalanced(api_running(a), &f->steps);
 		return;
 	}
 	f->steps.service = f->service.conf->name;
 	f->steps.by_client = f->service.conf->affinity == AFFINITY_CLIENT;
 	f->steps.quic = f->service.conf->quic.server_id;
-	find_listen(f);
+	f->steps.local = f->service.conf->forward == FORWARD_LOCAL;
+	names_listen(f->service.conf, &f->steps.asked.dst, f->steps.asked.proto, f->steps.listen);
 	find_owner(a, t, f);
 	if (t->backend == SHUNT_UNSET)
 		return;
-	name_backend(a, f, t->backend, &f->steps.chosen);
-	f->chosen = find_backend(f, &f->steps.chosen.at);
+	f->chosen = names_backend(a, &f->service, t->backend, &f->steps.chosen);
 	if (f->chosen && f->chosen->nexthop) {
 		f->steps.nexthop_problem = f->chosen->nexthop->problem;
 		f->steps.mtu = f->chosen->nexthop->usable ? f->chosen->nexthop->mtu : 0;

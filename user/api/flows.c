@@ -79,20 +79,6 @@ static int read_state(struct call *c, struct search *s)
 	return text ? call_error(c, 400, "state \"%.32s\": write new, open, closing or udp", text) : 0;
 }
 
-static int read_limit(struct call *c, struct search *s)
-{
-	const char *text = call_query(c, "limit");
-	size_t len = text ? strlen(text) : 0;
-
-	s->limit = FLOWS_DEFAULT;
-	if (!text)
-		return 0;
-	s->limit = strtoul(text, NULL, 10);
-	if (len && len <= 5 && strspn(text, "0123456789") == len && s->limit <= FLOWS_MOST)
-		return 0;
-	return call_error(c, 400, "limit \"%.32s\" is no whole number from 0 to %d", text, FLOWS_MOST);
-}
-
 int get_flows(struct call *c)
 {
 	struct search s = {};
@@ -103,7 +89,7 @@ int get_flows(struct call *c)
 	if (!status)
 		status = read_state(c, &s);
 	if (!status)
-		status = read_limit(c, &s);
+		status = call_limit(c, FLOWS_DEFAULT, FLOWS_MOST, &s.limit);
 	if (status)
 		return status;
 	s.list = json_array();

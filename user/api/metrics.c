@@ -107,7 +107,8 @@ static void write_packets(struct expo *e, const struct api *a)
 	size_t n = 0;
 
 	dp_verdicts(a->x->dp, counted);
-	expo_family(e, EXPO_COUNTER, "shunt_packets", "Packets by what became of them.");
+	expo_family(e, EXPO_COUNTER, "shunt_packets",
+		    "Packets, and connects of local processes, by what became of them.");
 	for (int i = 0; i < SHUNT_N_VERDICTS; i++)
 		expo_count(e, counted[i], "verdict", verdict_words[i], NULL);
 	expo_family(e, EXPO_COUNTER, "shunt_drops", "Dropped packets by interface and reason.");
@@ -117,6 +118,17 @@ static void write_packets(struct expo *e, const struct api *a)
 		if (drops[i].reason < SHUNT_N_REASONS)
 			expo_count(e, drops[i].packets, "interface", drop_interface(&drops[i], interface), "reason",
 				   reason_words[drops[i].reason], NULL);
+}
+
+static void write_sockets(struct expo *e, const struct api *a)
+{
+	const char *cgroup, *problem;
+
+	expo_family(e, EXPO_GAUGE, "shunt_socket_attached", "Whether connections of local processes are balanced.");
+	expo_count(e, dp_sockets(a->x->dp, &cgroup, &problem), NULL);
+	expo_family(e, EXPO_COUNTER, "shunt_connections_ended",
+		    "Local connections that were ended, because their backend may have them no more.");
+	expo_count(e, a->x->ended, NULL);
 }
 
 /* ---- services ---- */
@@ -130,13 +142,15 @@ static uint64_t service_max_flows(const struct reconcile_service *s) { return s-
 static uint64_t service_noted(const struct reconcile_service *s) { return s->flows_noted; }
 static uint64_t service_evicted(const struct reconcile_service *s) { return s->flows_evicted; }
 static uint64_t service_let_go(const struct reconcile_service *s) { return s->let_go; }
+static uint64_t service_refused(const struct reconcile_service *s) { return s->refused; }
 
 static const struct service_family {
 	enum expo_type type;
 	const char *name, *help;
 	uint64_t (*value)(const struct reconcile_service *s);
 } service_families[] = {
-	{ EXPO_COUNTER, "shunt_service_packets", "Packets of clients sent to backends of the service.", service_packets },
+	{ EXPO_COUNTER, "shunt_service_packets", "Packets of clients sent to backends of the service.",
+	  service_packets },
 	{ EXPO_COUNTER, "shunt_service_bytes", "Bytes of those packets, from their IP headers on.", service_bytes },
 	{ EXPO_GAUGE, "shunt_service_slots", "Slots of the service's table.", service_slots },
 	{ EXPO_GAUGE, "shunt_service_slots_moving", "Slots whose older flows stay with the backend before.",
@@ -149,8 +163,10 @@ static const struct service_family {
 	{ EXPO_COUNTER, "shunt_flows_evicted", "Live flows whose note gave way to another, for want of room.",
 	  service_evicted },
 	{ EXPO_COUNTER, "shunt_flows_let_go",
-	  "Live flows that lost their backend to a deadline, to others or to the operator.",
-	  service_let_go },
+	  "Live flows that lost their backend to a deadline, to others or to the operator.", service_let_go },
+	{ EXPO_COUNTER, "shunt_service_refused",
+	  "Connects and datagrams of local processes that were refused, for want of a usable backend.",
+	  service_refused },
 };
 
 static void write_services(struct expo *e, const struct services *all)
@@ -267,7 +283,22 @@ static void write_backend_nexthop(struct samples *s, const struct reconcile_serv
 				  const struct reconcile_backend *b)
 {
 	(void)service;
-	sample_count(s, "", b->nexthop && b->nexthop->usable);
+	if (b->nexthop) /* else it needs none */
+		sample_count(s, "", b->nexthop->usable);
+}
+
+static void write_backend_connections(struct samples *s, const struct reconcile_service *service,
+				      const struct reconcile_backend *b)
+{
+	if (service->at & AT_SOCKET)
+		sample_count(s, "", b->connections);
+}
+
+static void write_backend_connects(struct samples *s, const struct reconcile_service *service,
+				   const struct reconcile_backend *b)
+{
+	if (service->at & AT_SOCKET)
+		sample_count(s, "", b->connects);
 }
 
 static void write_backend_checks(struct samples *s, const struct reconcile_service *service,
@@ -291,13 +322,19 @@ static const struct backend_family {
 	void (*write)(struct samples *s, const struct reconcile_service *service, const struct reconcile_backend *b);
 } backend_families[] = {
 	{ EXPO_COUNTER, "shunt_backend_packets", "Packets of clients sent to the backend.", write_backend_packets },
-	{ EXPO_COUNTER, "shunt_backend_bytes", "Bytes of those packets, from their IP headers on.", write_backend_bytes },
+	{ EXPO_COUNTER, "shunt_backend_bytes", "Bytes of those packets, from their IP headers on.",
+	  write_backend_bytes },
 	{ EXPO_GAUGE, "shunt_backend_state", "1 for the state that the backend is in, 0 for the others.",
 	  write_backend_state },
 	{ EXPO_GAUGE, "shunt_backend_weight", "Configured weight.", write_backend_weight },
 	{ EXPO_GAUGE, "shunt_backend_share_ratio", "Share of the service's slots that the backend owns, 0 to 1.",
 	  write_backend_share },
-	{ EXPO_GAUGE, "shunt_backend_nexthop_usable", "Whether the way to the backend is known.", write_backend_nexthop },
+	{ EXPO_GAUGE, "shunt_backend_nexthop_usable", "Whether the way to the backend is known.",
+	  write_backend_nexthop },
+	{ EXPO_GAUGE, "shunt_backend_connections", "Connections of local processes to the backend that are open.",
+	  write_backend_connections },
+	{ EXPO_COUNTER, "shunt_backend_connects", "Connections of local processes to the backend that were made.",
+	  write_backend_connects },
 	{ EXPO_COUNTER, "shunt_backend_checks", "Health checks that ended, by result.", write_backend_checks },
 	{ EXPO_GAUGE, "shunt_backend_check_duration_seconds", "Duration of the last health check.",
 	  write_backend_check_duration },
@@ -423,6 +460,7 @@ static int write_all(struct expo *e, const struct api *a)
 	write_config(e, a);
 	write_interfaces(e, a);
 	write_packets(e, a);
+	write_sockets(e, a);
 	write_services(e, &all);
 	err = write_backends(e, &all);
 	write_reconcile(e, a);

@@ -9,7 +9,7 @@
 #include "base/clean.h"
 
 const char *const service_keys[] = { "name", "listen", "algorithm", "forward", "affinity", "quic", "slots",
-					  "check", NULL };
+					  "check", "at", "no_backend", "clients", NULL };
 const char *const backend_keys[] = { "address", "weight", "admin", "server_id", NULL };
 
 #define wrong(error, ...) (snprintf(error, PARSE_ERROR, __VA_ARGS__), -EINVAL)
@@ -71,7 +71,8 @@ static const char *const check_kinds[] = { "none", "tcp", "http" };
 static const char *const check_keys[] = { "kind", "port", "path", "host", "status_min", "status_max",
 					  "interval_ms", "timeout_ms", "fall", "rise" };
 
-static int check_unknown_keys(const json_t *o, char error[PARSE_ERROR])
+static int check_unknown_keys(const json_t *o, const char *name, const char *const *keys, size_t n,
+			      char error[PARSE_ERROR])
 {
 	json_t *copy = json_copy((json_t *)o);
 	const char *left;
@@ -79,11 +80,11 @@ static int check_unknown_keys(const json_t *o, char error[PARSE_ERROR])
 
 	if (!copy)
 		return -ENOMEM;
-	for (size_t i = 0; i < ARRAY_SIZE(check_keys); i++)
-		json_object_del(copy, check_keys[i]);
+	for (size_t i = 0; i < n; i++)
+		json_object_del(copy, keys[i]);
 	left = json_object_iter_key(json_object_iter(copy));
 	if (left)
-		err = wrong(error, "unknown key \"%.64s\" in \"check\"", left);
+		err = wrong(error, "unknown key \"%.64s\" in \"%s\"", left, name);
 	json_decref(copy);
 	return err;
 }
@@ -125,7 +126,7 @@ static int parse_check(const json_t *o, struct check *c, char error[PARSE_ERROR]
 
 	if (!json_is_object(o))
 		return wrong(error, "\"check\" is no object such as {\"kind\": \"tcp\"}");
-	err = check_unknown_keys(o, error);
+	err = check_unknown_keys(o, "check", check_keys, ARRAY_SIZE(check_keys), error);
 	if (!err)
 		err = parse_word(o, "kind", check_kinds, ARRAY_SIZE(check_kinds), &kind, error);
 	*c = check_default(kind);
@@ -176,6 +177,80 @@ static int parse_quic(const json_t *o, struct quic *q, char error[PARSE_ERROR])
 	return 0;
 }
 
+/* ---- local connections ---- */
+
+/* A list of words of which each is one bit. */
+static int parse_at(const json_t *list, unsigned *out, char error[PARSE_ERROR])
+{
+	unsigned bits = 0;
+	const json_t *word;
+	size_t i;
+
+	if (!list || json_is_null(list))
+		return 0;
+	json_array_foreach(list, i, word)
+		for (size_t n = 0; n < ARRAY_SIZE(where_names); n++)
+			bits |= json_is_string(word) && !strcmp(json_string_value(word), where_names[n]) ? 1u << n : 0;
+	if (!bits || json_array_size(list) != (size_t)__builtin_popcount(bits))
+		return wrong(error, "\"at\" is no list of edge, socket or both, such as [\"socket\"]");
+	*out = bits;
+	return 0;
+}
+
+static int parse_paths(const json_t *o, const char *key, bool (*is_fine)(const char *), struct texts *t,
+		       char error[PARSE_ERROR])
+{
+	const json_t *list = json_object_get(o, key);
+
+	if (!list || json_is_null(list))
+		return 0;
+	if (!json_is_array(list) || json_array_size(list) > TEXTS_MAX)
+		return wrong(error, "\"%s\" is no list of at most %d paths", key, TEXTS_MAX);
+	t->list = calloc(json_array_size(list) + 1, sizeof(*t->list));
+	if (!t->list)
+		return -ENOMEM;
+	for (; t->n < json_array_size(list); t->n++) {
+		const char *text = json_string_value(json_array_get(list, t->n));
+
+		if (!text || !is_fine(text))
+			return wrong(error, "\"%.80s\" in \"%s\" is no path that begins with / and has no // or ..",
+				     text ?: "", key);
+		t->list[t->n] = strdup(text);
+		if (!t->list[t->n])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int parse_clients(const json_t *o, struct service *s, char error[PARSE_ERROR])
+{
+	static const char *const keys[] = { "cgroups", "namespaces" };
+	int err;
+
+	if (!o || json_is_null(o))
+		return 0;
+	if (!json_is_object(o))
+		return wrong(error, "\"clients\" is no object such as {\"cgroups\": [\"/system.slice/web.service\"]}");
+	err = check_unknown_keys(o, "clients", keys, ARRAY_SIZE(keys), error);
+	if (!err)
+		err = parse_paths(o, "cgroups", cgroup_path_is_fine, &s->clients.cgroups, error);
+	if (!err)
+		err = parse_paths(o, "namespaces", namespace_path_is_fine, &s->clients.namespaces, error);
+	return err;
+}
+
+static int parse_socket(const json_t *o, struct service *s, char error[PARSE_ERROR])
+{
+	int refuses = s->refuses, err = parse_at(json_object_get(o, "at"), &s->at, error);
+
+	if (!err)
+		err = parse_word(o, "no_backend", no_backend_names, ARRAY_SIZE(no_backend_names), &refuses, error);
+	s->refuses = refuses;
+	return err ?: parse_clients(json_object_get(o, "clients"), s, error);
+}
+
+/* ---- a whole service ---- */
+
 int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
 {
 	_cleanup_(service_clear) struct service s = service_default();
@@ -197,6 +272,8 @@ int parse_service(const json_t *o, struct service *out, char error[PARSE_ERROR])
 		err = parse_word(o, "affinity", affinity_names, ARRAY_SIZE(affinity_names), &affinity, error);
 	if (!err)
 		err = parse_quic(json_object_get(o, "quic"), &s.quic, error);
+	if (!err)
+		err = parse_socket(o, &s, error);
 	if (!err)
 		err = parse_number(o, "slots", 64, 1 << 20, &slots, error);
 	if (!err && json_object_get(o, "check"))
@@ -245,4 +322,28 @@ int parse_backend(const json_t *o, struct backend *b, char error[PARSE_ERROR])
 	b->weight = weight;
 	b->admin = admin;
 	return 0;
+}
+
+/* ---- explain ---- */
+
+int parse_endpoint(const json_t *o, const char *key, struct endpoint *out, char error[PARSE_ERROR])
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	if (text && !endpoint_parse(text, out) && out->port)
+		return 0;
+	snprintf(error, PARSE_ERROR, "%s \"%.80s\": write ADDRESS:PORT, such as 192.0.2.10:80 or [2001:db8::10]:80",
+		 key, text ?: "");
+	return -EINVAL;
+}
+
+int parse_protocol(const json_t *o, uint8_t *out, char error[PARSE_ERROR])
+{
+	const char *text = json_string_value(json_object_get(o, "protocol")) ?: "tcp";
+
+	*out = strcmp(text, "udp") ? IPPROTO_TCP : IPPROTO_UDP;
+	if (*out == IPPROTO_UDP || !strcmp(text, "tcp"))
+		return 0;
+	snprintf(error, PARSE_ERROR, "protocol \"%.32s\": write tcp or udp", text);
+	return -EINVAL;
 }

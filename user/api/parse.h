@@ -19,6 +19,11 @@ int parse_backend(const json_t *o, struct backend *b, char error[PARSE_ERROR]); 
 /* Of a backend; its port may be left out. text may be NULL. */
 int parse_address(const char *text, struct endpoint *out, char error[PARSE_ERROR]);
 
+/* A text with a port, such as 192.0.2.10:80. */
+int parse_endpoint(const json_t *o, const char *key, struct endpoint *out, char error[PARSE_ERROR]);
+/* "protocol" as IPPROTO_TCP, which is meant where o has no such key, or IPPROTO_UDP. */
+int parse_protocol(const json_t *o, uint8_t *out, char error[PARSE_ERROR]);
+
 /* A whole number from min to max; *out is untouched when o has no such key. */
 int parse_number(const json_t *o, const char *key, uint64_t min, uint64_t max, uint64_t *out, char error[PARSE_ERROR]);
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "api/render.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "api/steps.h"
+#include "base/clean.h"
 
 #define X(name, word, text) word,
 const char *const verdict_words[SHUNT_N_VERDICTS] = { SHUNT_VERDICTS(X) };
@@ -111,8 +115,8 @@ static json_t *render_nexthop(const struct nexthop *n)
 {
 	char via[ADDR_TEXT];
 
-	if (!n)
-		return json_pack("{s:b, s:s}", "usable", 0, "problem", "not looked up yet");
+	if (!n) /* this host's own stack finds the way */
+		return json_null();
 	if (!n->usable)
 		return json_pack("{s:b, s:s}", "usable", 0, "problem", n->problem);
 	return json_pack("{s:b, s:o, s:o, s:s, s:i, s:i, s:s}", "usable", 1, "interface", interface_text(n->ifindex),
@@ -129,15 +133,27 @@ static json_t *render_server_id(const struct server_id *id)
 	return id->length ? json_string(server_id_format(id, text)) : json_null();
 }
 
+/* Where this host balances it. */
+static json_t *render_at(unsigned at)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(where_names); i++)
+		if (at & 1u << i)
+			json_array_append_new(list, json_string(where_names[i]));
+	return list;
+}
+
 json_t *render_backend(const struct reconcile_service *s, const struct reconcile_backend *b)
 {
 	char at[ENDPOINT_TEXT];
 
-	return json_pack("{s:s, s:s, s:i, s:o, s:s, s:f, s:i, s:I, s:I, s:o, s:o}", "service", s->conf->name, "address",
-			 endpoint_format(&b->at, at), "weight", (int)b->weight, "server_id", render_server_id(&b->server_id), "state",
-			 state_names[b->state], "share",
-			 backend_share(s, b), "slots", (int)b->slots, "packets", (json_int_t)b->packets, "bytes",
-			 (json_int_t)b->bytes, "check", render_health(&b->health), "nexthop",
+	return json_pack("{s:s, s:s, s:i, s:o, s:s, s:f, s:i, s:I, s:I, s:o, s:I, s:I, s:o, s:o}", "service",
+			 s->conf->name, "address", endpoint_format(&b->at, at), "weight", (int)b->weight, "server_id",
+			 render_server_id(&b->server_id), "state", state_names[b->state], "share", backend_share(s, b),
+			 "slots", (int)b->slots, "packets", (json_int_t)b->packets, "bytes", (json_int_t)b->bytes, "at",
+			 render_at(s->at), "connections", (json_int_t)b->connections, "connects",
+			 (json_int_t)b->connects, "check", render_health(&b->health), "nexthop",
 			 render_nexthop(b->nexthop));
 }
 
@@ -158,6 +174,27 @@ static json_t *render_listens(const struct service *conf)
 	return list;
 }
 
+static json_t *render_texts(const struct texts *t)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < t->n; i++)
+		json_array_append_new(list, json_text(t->list[i]));
+	return list;
+}
+
+/* Where it is balanced, for which processes, and what local connections came to. */
+static void render_where(const struct reconcile_service *s, json_t *o)
+{
+	json_object_set_new(o, "at", render_at(s->at));
+	json_object_set_new(o, "no_backend", json_string(no_backend_names[s->conf->refuses]));
+	json_object_set_new(o, "clients",
+			    json_pack("{s:o, s:o}", "cgroups", render_texts(&s->conf->clients.cgroups), "namespaces",
+				      render_texts(&s->conf->clients.namespaces)));
+	json_object_set_new(o, "connections", json_integer(s->connections));
+	json_object_set_new(o, "refused", json_integer(s->refused));
+}
+
 /* What became of flows in transitions; the names of the metrics. now: noted at this moment, max: at most. */
 static json_t *render_flows(const struct reconcile_service *s)
 {
@@ -168,19 +205,21 @@ static json_t *render_flows(const struct reconcile_service *s)
 
 json_t *render_service(const struct reconcile_service *s)
 {
-	json_t *backends = json_array();
+	json_t *backends = json_array(), *o;
 
 	for (size_t i = 0; i < s->n_backends; i++)
 		json_array_append_new(backends, render_backend(s, &s->backends[i]));
-	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:o}", "name", s->conf->name,
-			 "listen", render_listens(s->conf), "algorithm", algorithm_names[s->conf->algorithm], "forward",
-			 forward_names[s->conf->forward], "affinity", affinity_names[s->conf->affinity], "quic",
-			 render_quic(&s->conf->quic), "slots", (int)s->n_slots, "moving",
-			 (int)s->moving, "fingerprint",
-			 json_sprintf("%016" PRIx64, s->fingerprint), "packets", (json_int_t)s->packets, "bytes",
-			 (json_int_t)s->bytes, "check", render_check(&s->conf->check), "tracking",
-			 render_tracking(&s->conf->tracking), "flows", render_flows(s), "retiring", (int)s->retiring,
-			 "backends", backends);
+	o = json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:o}", "name",
+		      s->conf->name, "listen", render_listens(s->conf), "algorithm",
+		      algorithm_names[s->conf->algorithm], "forward", forward_names[s->conf->forward], "affinity",
+		      affinity_names[s->conf->affinity], "quic", render_quic(&s->conf->quic), "slots", (int)s->n_slots,
+		      "moving", (int)s->moving, "fingerprint", json_sprintf("%016" PRIx64, s->fingerprint), "packets",
+		      (json_int_t)s->packets, "bytes", (json_int_t)s->bytes, "check", render_check(&s->conf->check),
+		      "tracking", render_tracking(&s->conf->tracking), "flows", render_flows(s), "retiring",
+		      (int)s->retiring, "backends", backends);
+	if (o)
+		render_where(s, o);
+	return o;
 }
 
 /* ---- drops ---- */
@@ -232,4 +271,32 @@ json_t *render_flow_place(const struct reconcile_flow_place *p)
 	return json_pack("{s:s, s:i, s:i, s:s, s:o, s:o, s:o}", "service", p->service, "slot", (int)p->slot, "slots",
 			 (int)p->n_slots, "phase", slot_phase_words[p->phase], "owner", endpoint_or_null(p->owner),
 			 "anchor", endpoint_or_null(p->anchor), "flow", p->noted ? render_flow(&p->flow) : json_null());
+}
+
+/* ---- connections of local processes ---- */
+
+/* Of TCP_* as in the kernel; connected UDP is established. */
+static const char *const connection_state_words[] = {
+	"unknown", "established", "syn-sent", "syn-recv", "fin-wait-1", "fin-wait-2",   "time-wait",
+	"close",   "close-wait",  "last-ack", "listen",   "closing",    "new-syn-recv",
+};
+
+static json_t *render_end(const struct shunt_addr *addr, __be16 port)
+{
+	struct endpoint e = { .port = ntohs(port) };
+	char text[ENDPOINT_TEXT];
+
+	memcpy(e.addr.b, addr, sizeof(e.addr.b));
+	return json_string(endpoint_format(&e, text));
+}
+
+json_t *render_connection(const struct shunt_connection *c, const char *service)
+{
+	uint32_t state = c->state < ARRAY_SIZE(connection_state_words) ? c->state : 0;
+
+	return json_pack("{s:o, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:b}", "service", text_or_null(service), "protocol",
+			 proto_word(c->proto), "local", render_end(&c->local, c->local_port), "asked",
+			 render_end(&c->asked, c->asked_port), "backend", render_end(&c->given, c->given_port), "state",
+			 connection_state_words[state], "netns", (json_int_t)c->netns, "cookie", (json_int_t)c->cookie,
+			 "ends", c->flags & SHUNT_CONNECTION_ENDS);
 }

@@ -13,6 +13,7 @@ json_t *render_backend(const struct reconcile_service *s, const struct reconcile
 json_t *render_drop(const struct dp_drop *d);
 json_t *render_flow(const struct reconcile_flow *f);
 json_t *render_flow_place(const struct reconcile_flow_place *p);
+json_t *render_connection(const struct shunt_connection *c, const char *service); /* service: NULL: nobody's any more */
 
 /* Name of the interface of a drop: "eth0", or "#7" for one that is gone. Bytes that are no plain text become '?'. */
 #define DROP_INTERFACE_TEXT 24

@@ -105,27 +105,31 @@ static bool balances(const struct api *a)
 	return edge;
 }
 
-static void note_service(const struct reconcile_service *s, json_t *problems)
+/* at: bits of enum where: what this host does of it */
+static void note_service(const struct reconcile_service *s, unsigned at, json_t *problems)
 {
 	for (size_t i = 0; i < s->n_backends; i++)
 		if (s->backends[i].slots)
 			return;
-	json_array_append_new(problems, json_sprintf("service %s: no usable backend, its packets are dropped",
-						     s->conf->name));
+	if (at)
+		json_array_append_new(problems, json_sprintf("service %s: no usable backend, its %s%s%s", s->conf->name,
+							     !(at & AT_EDGE)			       ? "" :
+							     s->conf->forward == FORWARD_LOCAL ? "packets are refused" :
+												 "packets are dropped",
+							     at == (AT_EDGE | AT_SOCKET) ? ", its " : "",
+							     at & AT_SOCKET ? "local connections are refused" : ""));
 }
 
 static json_t *status_backends(const struct api *a, const struct services *all, json_t *problems)
 {
-	bool edge = balances(a);
-	unsigned counts[N_STATES] = {};
+	unsigned here = AT_SOCKET | (balances(a) ? AT_EDGE : 0), counts[N_STATES] = {};
 	json_t *o = json_object();
 	size_t left_out = 0;
 
 	for (size_t i = 0; i < all->n; i++) {
 		const struct reconcile_service *s = &all->list[i];
 
-		if (edge)
-			note_service(s, problems);
+		note_service(s, s->at & here, problems);
 		for (size_t j = 0; j < s->n_backends; j++) {
 			counts[s->backends[j].state]++;
 			note_backend(s, &s->backends[j], problems, &left_out);
@@ -136,6 +140,52 @@ static json_t *status_backends(const struct api *a, const struct services *all, 
 	for (int i = 0; i < N_STATES; i++)
 		json_object_set_new(o, state_names[i], json_integer(counts[i]));
 	return o;
+}
+
+/* ---- connections of local processes ---- */
+
+static json_t *text_after(const char *before, const char *text)
+{
+	char line[512];
+
+	snprintf(line, sizeof(line), "%s%s", before, text);
+	return json_text(line);
+}
+
+struct unknown {
+	const struct api *api;
+	json_t *problems;
+};
+
+static void note_unknown(void *arg, uint32_t service, const char *path)
+{
+	const struct unknown *u = arg;
+	const char *name = reconcile_service_name(u->api->x->reconcile, service);
+
+	if (name)
+		json_array_append_new(u->problems, json_sprintf("service %s: clients: %s is not there now: it names no process",
+								name, path));
+	else
+		json_array_append_new(u->problems, json_sprintf("socket: except: %s is not there now: it names no process",
+								path));
+}
+
+static json_t *status_sockets(const struct api *a, const struct services *all, json_t *problems)
+{
+	const char *cgroup, *problem, *ending = dp_ending_problem(a->x->dp);
+	bool attached = dp_sockets(a->x->dp, &cgroup, &problem);
+	uint64_t open = 0;
+
+	for (size_t i = 0; i < all->n; i++)
+		open += all->list[i].connections;
+	dp_clients_unknown(a->x->dp, note_unknown, &(struct unknown){ a, problems });
+	if (attached && problem[0])
+		json_array_append_new(problems, text_after("cgroup: ", problem));
+	if (attached && ending[0])
+		json_array_append_new(problems, text_after("cgroup: ", ending));
+	return json_pack("{s:b, s:o, s:o, s:I, s:I}", "attached", attached, "cgroup", json_text(attached ? cgroup : ""),
+			 "problem", json_text(!attached ? "" : problem[0] ? problem : ending), "connections",
+			 (json_int_t)open, "ended", (json_int_t)a->x->ended);
 }
 
 /* ---- packets and limits ---- */
@@ -223,6 +273,7 @@ int get_status(struct call *c)
 		json_array_append_new(problems, json_text(c->api->problem));
 	json_object_set_new(status, "config", status_config(c->api));
 	json_object_set_new(status, "interfaces", status_interfaces(c->api, problems));
+	json_object_set_new(status, "sockets", status_sockets(c->api, &all, problems));
 	json_object_set_new(status, "services", json_integer(all.n));
 	json_object_set_new(status, "backends", status_backends(c->api, &all, problems));
 	status_packets(c->api, status);

@@ -9,8 +9,7 @@
 #include "api/render.h"
 #include "base/hex.h"
 
-static void step(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void step(json_t *list, const char *fmt, ...)
+void step(json_t *list, const char *fmt, ...)
 {
 	va_list args;
 
@@ -19,7 +18,7 @@ static void step(json_t *list, const char *fmt, ...)
 	va_end(args);
 }
 
-static const char *proto_word(uint8_t proto)
+const char *proto_word(uint8_t proto)
 {
 	return proto == IPPROTO_UDP ? "udp" : "tcp";
 }
@@ -39,6 +38,11 @@ static void finds_no_service(const struct steps *s, json_t *list)
 {
 	char dst[ENDPOINT_TEXT];
 
+	if (s->unbalanced) {
+		step(list, "service %s (%s) is not balanced for packets on this host: see its at and forward",
+		     s->unbalanced, s->listen);
+		return;
+	}
 	step(list, "no service listens on %s/%s", endpoint_format(&s->asked.dst, dst), proto_word(s->asked.proto));
 	if (s->near[0])
 		step(list, "a service has this address, but listens on %s", s->near);
@@ -199,7 +203,8 @@ json_t *steps_render(const struct steps *s)
 	else if (s->verdict == SHUNT_VERDICT_EDGE_DROPPED || s->verdict == SHUNT_VERDICT_BACKEND_DROPPED)
 		is_dropped(s, list);
 	else
-		step(list, "is passed on untouched to this host's own network stack");
+		step(list, "is passed on untouched to this host's own network stack%s",
+		     s->local ? ", where a program (sk_lookup) gives it to the listening socket of a backend" : "");
 	return list;
 }
 

@@ -19,10 +19,12 @@ struct steps {
 	uint32_t verdict, reason, flags; /* of struct shunt_trace */
 	int xdp;
 	const char *service; /* NULL: none */
-	char listen[LISTEN_TEXT]; /* of the service, that the packet met; "": not known (an ICMP flow) */
+	const char *unbalanced; /* no service: one that is not balanced for packets here; NULL: none */
+	char listen[LISTEN_TEXT]; /* of either, that the packet met; "": not known (an ICMP flow) */
 	char near[2 * LISTEN_TEXT]; /* no service: listens of the same address, the first few; "": there is none */
 	bool by_client; /* its slots are chosen by the client's address alone */
 	bool quic; /* it looks at connection IDs */
+	bool local; /* its servers are on this host */
 	uint32_t slot, n_slots; /* slot SHUNT_UNSET: not reached */
 	struct steps_backend owner; /* of the slot */
 	struct steps_backend chosen; /* who gets the packet */
@@ -38,6 +40,10 @@ struct steps {
 };
 
 json_t *steps_render(const struct steps *s); /* an array of sentences; NULL: out of memory */
+
+/* For steps of others: adds a sentence; the word of a protocol. */
+void step(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *proto_word(uint8_t proto);
 
 /* Finds tunnel and MAC address in a packet as it leaves (Ethernet, at most two VLAN tags, outer IP, perhaps GUE). */
 void steps_read_packet(struct steps *s, const uint8_t *packet, size_t len);

@@ -29,34 +29,54 @@ static const char *check_text(const json_t *check, char text[CELL])
 
 static const char *nexthop_text(const json_t *n, char text[CELL])
 {
-	if (flag_of(n, "usable"))
+	if (json_is_null(n))
+		snprintf(text, CELL, "-"); /* it needs none */
+	else if (flag_of(n, "usable"))
 		snprintf(text, CELL, "%s %s", text_of(n, "interface"), text_of(n, "mac"));
 	else
 		snprintf(text, CELL, "none: %s", text_of(n, "problem"));
 	return text;
 }
 
-void print_backends(const json_t *backends, bool with_service)
+enum { SERVICE, ADDRESS, SERVER_ID, STATE, WEIGHT, SHARE, PACKETS, BYTES, OPEN, CONNECTS, CHECK, NEXT_HOP };
+
+/* What none of them has anything to say in. */
+static void hide_columns(struct libscols_table *t, const json_t *backends, bool with_service)
 {
-	char weight[CELL], share[CELL], packets[CELL], bytes[CELL], check[CELL], nexthop[CELL];
-	struct libscols_table *t = table_new("SERVICE", "ADDRESS", "SERVER ID", "STATE", ">WEIGHT", ">SHARE", ">PACKETS",
-					     ">BYTES", "CHECK", "NEXT HOP", NULL);
-	bool with_id = false;
+	bool with_id = false, nexthops = false;
 	const json_t *b;
 	size_t i;
 
 	json_array_foreach(backends, i, b)
+	{
 		with_id |= *text_of(b, "server_id") != '\0';
-	if (!with_service)
-		scols_column_set_flags(scols_table_get_column(t, 0), SCOLS_FL_HIDDEN);
-	if (!with_id)
-		scols_column_set_flags(scols_table_get_column(t, 2), SCOLS_FL_HIDDEN);
-	json_array_foreach(backends, i, b)
-		table_row(t, text_of(b, "service"), text_of(b, "address"), text_of(b, "server_id"), text_of(b, "state"),
-			  count_text(number_of(b, "weight"), weight), percent_text(real_of(b, "share"), share),
-			  count_text(number_of(b, "packets"), packets), bytes_text(number_of(b, "bytes"), bytes),
-			  check_text(json_object_get(b, "check"), check),
-			  nexthop_text(json_object_get(b, "nexthop"), nexthop));
+		nexthops |= json_is_object(json_object_get(b, "nexthop"));
+	}
+	table_hide(t, SERVICE, !with_service);
+	table_hide(t, SERVER_ID, !with_id);
+	table_hide(t, PACKETS, !any_at(backends, "edge"));
+	table_hide(t, BYTES, !any_at(backends, "edge"));
+	table_hide(t, OPEN, !any_at(backends, "socket"));
+	table_hide(t, CONNECTS, !any_at(backends, "socket"));
+	table_hide(t, NEXT_HOP, !nexthops);
+}
+
+void print_backends(const json_t *backends, bool with_service)
+{
+	char weight[CELL], share[CELL], packets[CELL], bytes[CELL], open[CELL], connects[CELL], check[CELL],
+		nexthop[CELL];
+	struct libscols_table *t = table_new("SERVICE", "ADDRESS", "SERVER ID", "STATE", ">WEIGHT", ">SHARE",
+					     ">PACKETS", ">BYTES", ">OPEN", ">CONNECTS", "CHECK", "NEXT HOP", NULL);
+	const json_t *b;
+	size_t i;
+
+	hide_columns(t, backends, with_service);
+	json_array_foreach(backends, i, b) table_row(
+		t, text_of(b, "service"), text_of(b, "address"), text_of(b, "server_id"), text_of(b, "state"),
+		count_text(number_of(b, "weight"), weight), percent_text(real_of(b, "share"), share),
+		count_text(number_of(b, "packets"), packets), bytes_text(number_of(b, "bytes"), bytes),
+		count_text(number_of(b, "connections"), open), count_text(number_of(b, "connects"), connects),
+		check_text(json_object_get(b, "check"), check), nexthop_text(json_object_get(b, "nexthop"), nexthop));
 	table_print(t);
 }
 

@@ -12,18 +12,26 @@
 enum { DONE = 0, FAILED = 1, WRONG_USAGE = 2, UNREACHABLE = 3 };
 
 /* Options that only some verbs know: bits beyond the letters of the others. */
-enum { OPTION_DRY_RUN = 1 << 9, OPTION_BACKEND = 1 << 10, OPTION_STATE = 1 << 11, OPTION_LIMIT = 1 << 12 };
+enum {
+	OPTION_DRY_RUN = 1 << 9,
+	OPTION_BACKEND = 1 << 10,
+	OPTION_STATE = 1 << 11,
+	OPTION_LIMIT = 1 << 12,
+	OPTION_CONNECT = 1 << 13,
+	OPTION_CGROUP = 1 << 14
+};
 
 struct cli {
 	const char *socket;
 	bool json; /* one JSON document on standard output, errors too */
 	unsigned options; /* OPTION_* that are given */
 	bool dry_run;
-	const char *backend, *state, *limit; /* as they were given; NULL: not */
+	const char *backend, *state, *limit, *connect, *cgroup; /* as they were given; NULL: not */
 };
 
 struct verb {
-	const char *name; /* "": the object has no verbs, its arguments follow at once */
+	/* "": the object has no verbs, its arguments follow at once; of several the options say which is meant */
+	const char *name;
 	int min, max; /* number of arguments */
 	const char *arguments; /* "NAME LISTEN...", for help */
 	const char *help; /* what it does, for help */
@@ -40,6 +48,6 @@ struct object {
 	{ .name = (object_name), .help = (text), .verbs = (table), .n_verbs = sizeof(table) / sizeof((table)[0]) }
 
 extern const struct object status_object, service_object, backend_object, apply_object, explain_object, drop_object,
-	flow_object;
+	flow_object, connection_object;
 
 #endif

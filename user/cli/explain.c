@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* shunt explain: what the loaded program decides about a packet, and why. */
+/* shunt explain: what the loaded programs decide about a packet, or about a local process's connect, and why. */
 #include <stdio.h>
 #include <string.h>
 
@@ -42,10 +42,10 @@ static void print_steps(const json_t *reply)
 		printf("%2zu. %s\n", i + 1, json_string_value(step) ?: "");
 }
 
-static int ask(const struct cli *cli, json_t *body)
+static int ask(const struct cli *cli, const char *path, json_t *body)
 {
 	json_t *reply;
-	int status = client_post_json(cli, "/v1/explain", body, &reply);
+	int status = client_post_json(cli, path, body, &reply);
 
 	return status ? status : show_reply(cli, reply, print_steps);
 }
@@ -61,14 +61,39 @@ static int explain(const struct cli *cli, int argc, char **argv)
 	body = json_pack("{s:s, s:s, s:s}", "source", q.source, "destination", q.destination, "protocol", q.protocol);
 	status = take_words(cli, argc - 2, argv + 2, body);
 	if (!status)
-		return ask(cli, body);
+		return ask(cli, "/v1/explain", body);
 	json_decref(body);
 	return status;
 }
 
+static int explain_connect(const struct cli *cli, int argc, char **argv)
+{
+	_cleanup_(question_clear) struct question q = {};
+	json_t *body;
+	int status;
+
+	(void)argc;
+	(void)argv;
+	if (!cli->connect)
+		return complain(cli, WRONG_USAGE, "--cgroup goes with --connect; see shunt explain help");
+	status = question_read_destination(cli, cli->connect, &q);
+	if (status)
+		return status;
+	body = json_pack("{s:s, s:s}", "destination", q.destination, "protocol", q.protocol);
+	if (!cli->cgroup || !json_object_set_new(body, "cgroup", json_string(cli->cgroup)))
+		return ask(cli, "/v1/explain/connect", body);
+	json_decref(body);
+	return complain(cli, WRONG_USAGE, "cgroup \"%s\" is no UTF-8 text", cli->cgroup);
+}
+
 static const struct verb verbs[] = {
 	{ "", 2, 9, "SRC:PORT DST:PORT/tcp|udp [syn] [dev IFNAME] [length N] [cid HEX]",
-	  "run the loaded program on that packet and say, step by step, what it decides and why", explain, false },
+	  "run the loaded program on that packet and say, step by step, what it decides and why", explain, 0 },
+	{ "", 0, 0, "--connect DST:PORT/tcp|udp",
+	  "have the loaded programs decide about the connect of a process in a cgroup (PATH is as in /proc/PID/cgroup, "
+	  "such as "
+	  "/system.slice/web.service) and say which backend it gets, and why",
+	  explain_connect, OPTION_CONNECT | OPTION_CGROUP },
 };
 
-const struct object explain_object = OBJECT("explain", "what becomes of a packet, and why", verbs);
+const struct object explain_object = OBJECT("explain", "what becomes of a packet or of a connect, and why", verbs);

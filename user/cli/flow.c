@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/addr.h"
 #include "base/clean.h"
 #include "base/duration.h"
 #include "cli/client.h"
+#include "cli/list.h"
 #include "cli/output.h"
 #include "cli/question.h"
 #include "cli/word.h"
@@ -19,33 +19,6 @@ static const char *const states[] = { "new", "open", "closing", "udp" };
 static const char *state_name(const void *table, size_t i)
 {
 	return ((const char *const *)table)[i];
-}
-
-#define LIMIT_DEFAULT "1000"
-
-/* Adds "&KEY=VALUE" to a query, if there is a value. */
-static void ask_for(FILE *query, const char *key, const char *value)
-{
-	_cleanup_free_ char *encoded = value ? client_path(value, NULL) : NULL; /* "/v1/VALUE" */
-
-	if (encoded)
-		fprintf(query, "&%s=%s", key, encoded + strlen("/v1/"));
-}
-
-/* "/v1/flows?limit=1000&service=web&state=open"; to be freed. */
-static char *list_path(const struct cli *cli, const char *service, const char *state)
-{
-	_cleanup_free_ char *path = NULL;
-	size_t len;
-	FILE *out = open_memstream(&path, &len);
-
-	if (!out)
-		return NULL;
-	fprintf(out, "/v1/flows?limit=%s", cli->limit ?: LIMIT_DEFAULT); /* digits */
-	ask_for(out, "service", service);
-	ask_for(out, "backend", cli->backend);
-	ask_for(out, "state", state);
-	return fclose(out) ? NULL : TAKE_PTR(path);
 }
 
 static const char *age_text(const json_t *flow, char text[DURATION_TEXT])
@@ -69,27 +42,7 @@ static void print_flows(const json_t *reply)
 	else if (!total)
 		fprintf(stderr, "no such flow is noted\n");
 	table_print(t);
-	if (total > (json_int_t)i)
-		fprintf(stderr, "and %" JSON_INTEGER_FORMAT " more (--limit says how many are listed)\n", total - i);
-}
-
-static int check_backend(const struct cli *cli)
-{
-	struct endpoint at;
-
-	if (!cli->backend || !endpoint_parse(cli->backend, &at))
-		return DONE;
-	return complain(cli, WRONG_USAGE, "\"%s\" is no ADDRESS:PORT, such as 10.0.0.11:80 or [2001:db8::11]:80",
-			cli->backend);
-}
-
-static int check_limit(const struct cli *cli)
-{
-	size_t len = cli->limit ? strlen(cli->limit) : 1;
-
-	if (!cli->limit || (len && len <= 5 && strspn(cli->limit, "0123456789") == len))
-		return DONE;
-	return complain(cli, WRONG_USAGE, "limit \"%s\" is no whole number from 0 to 65536", cli->limit);
+	list_more(total - (json_int_t)i);
 }
 
 /* *state: the word that is meant, or NULL. */
@@ -108,11 +61,11 @@ static int flow_list(const struct cli *cli, int argc, char **argv)
 	_cleanup_free_ char *path = NULL;
 	const char *state = NULL;
 	json_t *reply;
-	int status = check_backend(cli) ?: check_limit(cli) ?: check_state(cli, &state);
+	int status = list_check(cli) ?: check_state(cli, &state);
 
 	if (status)
 		return status;
-	path = list_path(cli, argc ? argv[0] : NULL, state);
+	path = list_path(cli, "flows", argc ? argv[0] : NULL, state);
 	status = client_get(cli, path, &reply);
 	return status ? status : show_reply(cli, reply, print_flows);
 }

@@ -10,9 +10,8 @@
 #include "cli/output.h"
 #include "cli/word.h"
 
-static const struct object *const objects[] = { &status_object, &service_object, &backend_object,
-						&apply_object, &explain_object, &drop_object,
-						&flow_object };
+static const struct object *const objects[] = { &status_object,  &service_object, &backend_object, &apply_object,
+						&explain_object, &drop_object,    &flow_object,    &connection_object };
 
 static const char *object_name(const void *table, size_t i)
 {
@@ -29,11 +28,13 @@ static const struct {
 	unsigned option;
 	const char *name, *usage;
 } verb_options[] = {
-	{ OPTION_DRY_RUN, "dry-run", "--dry-run" },
-	{ OPTION_BACKEND, "backend", "--backend ADDRESS:PORT" },
-	{ OPTION_STATE, "state", "--state STATE" },
-	{ OPTION_LIMIT, "limit", "--limit N" },
+	{ OPTION_DRY_RUN, "dry-run", "--dry-run" },   { OPTION_BACKEND, "backend", "--backend ADDRESS:PORT" },
+	{ OPTION_STATE, "state", "--state STATE" },   { OPTION_LIMIT, "limit", "--limit N" },
+	{ OPTION_CONNECT, "connect", NULL }, /* an argument, rather: help shows it as such */
+	{ OPTION_CGROUP, "cgroup", "--cgroup PATH" },
 };
+
+#define VERB_OPTIONS (OPTION_DRY_RUN | OPTION_BACKEND | OPTION_STATE | OPTION_LIMIT | OPTION_CONNECT | OPTION_CGROUP)
 
 /* ---- help ---- */
 
@@ -41,7 +42,7 @@ static void print_verb(const struct object *o, const struct verb *v)
 {
 	printf("  shunt %s%s%s%s%s", o->name, *v->name ? " " : "", v->name, *v->arguments ? " " : "", v->arguments);
 	for (size_t i = 0; i < ARRAY_SIZE(verb_options); i++)
-		if (v->options & verb_options[i].option)
+		if (v->options & verb_options[i].option && verb_options[i].usage)
 			printf(" [%s]", verb_options[i].usage);
 	printf("\n      %s\n", v->help);
 }
@@ -64,7 +65,7 @@ static int help_all(void)
 {
 	printf("usage: shunt [-j] [-s SOCKET] OBJECT VERB [ARGUMENTS]\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
-		printf("  %-8s %s\n", objects[i]->name, objects[i]->help);
+		printf("  %-10s %s\n", objects[i]->name, objects[i]->help);
 	printf("\n"
 	       "  -j, --json           print one JSON document\n"
 	       "  -s, --socket SOCKET  the daemon's control socket (%s)\n"
@@ -111,13 +112,23 @@ static int run_verb(const struct cli *cli, const struct object *o, const struct 
 	return v->run(cli, argc, argv);
 }
 
+/* The one that knows the options that are given; else the first. */
+static const struct verb *nameless_verb(const struct cli *cli, const struct object *o)
+{
+	for (size_t i = 0; i < o->n_verbs; i++)
+		if (!(cli->options & ~o->verbs[i].options))
+			return &o->verbs[i];
+	return &o->verbs[0];
+}
+
 static int run_object(const struct cli *cli, const struct object *o, bool help, int argc, char **argv)
 {
 	const struct verb *v;
 	int found;
 
 	if (!*o->verbs[0].name)
-		return help ? help_object(o) : run_verb(cli, o, &o->verbs[0], argc, argv);
+		return help || is_help(argc, argv) ? help_object(o)
+						   : run_verb(cli, o, nameless_verb(cli, o), argc, argv);
 	if (!argc)
 		return help ? help_object(o) : run_verb(cli, o, &o->verbs[0], 0, argv);
 	if (!strcmp(argv[0], "help"))
@@ -149,15 +160,17 @@ static int run(const struct cli *cli, bool help, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	enum { VERSION = 256 };
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },    { "socket", required_argument, NULL, 's' },
-		{ "help", no_argument, NULL, 'h' },    { "version", no_argument, NULL, VERSION },
-		{ "dry-run", no_argument, NULL, OPTION_DRY_RUN },
-		{ "backend", required_argument, NULL, OPTION_BACKEND },
-		{ "state", required_argument, NULL, OPTION_STATE },
-		{ "limit", required_argument, NULL, OPTION_LIMIT },
-		{}
-	};
+	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+						 { "socket", required_argument, NULL, 's' },
+						 { "help", no_argument, NULL, 'h' },
+						 { "version", no_argument, NULL, VERSION },
+						 { "dry-run", no_argument, NULL, OPTION_DRY_RUN },
+						 { "backend", required_argument, NULL, OPTION_BACKEND },
+						 { "state", required_argument, NULL, OPTION_STATE },
+						 { "limit", required_argument, NULL, OPTION_LIMIT },
+						 { "connect", required_argument, NULL, OPTION_CONNECT },
+						 { "cgroup", required_argument, NULL, OPTION_CGROUP },
+						 {} };
 	struct cli cli = { .socket = SHUNT_SOCKET };
 	bool help = false;
 	int option;
@@ -172,12 +185,18 @@ int main(int argc, char **argv)
 		case OPTION_BACKEND: cli.backend = optarg; break;
 		case OPTION_STATE: cli.state = optarg; break;
 		case OPTION_LIMIT: cli.limit = optarg; break;
+		case OPTION_CONNECT:
+			cli.connect = optarg;
+			break;
+		case OPTION_CGROUP:
+			cli.cgroup = optarg;
+			break;
 		case VERSION: return printf("shunt %s\n", SHUNT_VERSION) < 0;
 		default:
 			return complain(&cli, WRONG_USAGE, "option %s is unknown, or lacks its argument; see shunt help",
 					argv[optind - 1]);
 		}
-		cli.options |= option & (OPTION_DRY_RUN | OPTION_BACKEND | OPTION_STATE | OPTION_LIMIT);
+		cli.options |= option & VERB_OPTIONS;
 	}
 	return run(&cli, help, argc - optind, argv + optind);
 }

@@ -78,6 +78,12 @@ void table_row(struct libscols_table *t, ...)
 	va_end(args);
 }
 
+void table_hide(struct libscols_table *t, size_t column, bool hidden)
+{
+	if (hidden)
+		scols_column_set_flags(scols_table_get_column(t, column), SCOLS_FL_HIDDEN);
+}
+
 void table_print(struct libscols_table *t)
 {
 	if (scols_table_get_nlines(t))
@@ -105,6 +111,25 @@ double real_of(const json_t *o, const char *key)
 bool flag_of(const json_t *o, const char *key)
 {
 	return json_is_true(json_object_get(o, key));
+}
+
+bool is_at(const json_t *o, const char *where)
+{
+	const json_t *word;
+	size_t i;
+
+	json_array_foreach(json_object_get(o, "at"), i,
+			   word) if (!strcmp(json_string_value(word) ?: "", where)) return true;
+	return false;
+}
+
+bool any_at(const json_t *list, const char *where)
+{
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o) if (is_at(o, where)) return true;
+	return false;
 }
 
 const char *count_text(json_int_t n, char text[CELL])

@@ -18,6 +18,7 @@ int show_reply(const struct cli *cli, json_t *reply, void (*print)(const json_t 
 struct libscols_table *table_new(const char *column, ...) __attribute__((sentinel));
 /* Cells: texts in turn, one for each column. */
 void table_row(struct libscols_table *t, ...);
+void table_hide(struct libscols_table *t, size_t column, bool hidden);
 void table_print(struct libscols_table *t); /* and frees it */
 
 /* Reading replies: what is missing is "", 0 or an empty list. */
@@ -25,6 +26,10 @@ const char *text_of(const json_t *o, const char *key);
 json_int_t number_of(const json_t *o, const char *key);
 double real_of(const json_t *o, const char *key);
 bool flag_of(const json_t *o, const char *key);
+
+/* Does the daemon's host balance this service, or backend, at "edge", or "socket"? And any of these? */
+bool is_at(const json_t *o, const char *where);
+bool any_at(const json_t *list, const char *where);
 
 /* As text, in the buffer given. */
 #define CELL 256

@@ -26,13 +26,21 @@ static const char *take_protocol(char *text)
 
 int question_read(const struct cli *cli, const char *source, const char *destination, struct question *out)
 {
-	struct endpoint src, dst;
+	struct endpoint src;
+	int status = question_read_destination(cli, destination, out);
 
 	out->source = source;
-	out->destination = strdup(destination);
-	out->protocol = out->destination ? take_protocol(out->destination) : NULL;
 	if (endpoint_parse(source, &src) || !src.port)
 		return bad_endpoint(cli, source, "ADDRESS:PORT");
+	return status;
+}
+
+int question_read_destination(const struct cli *cli, const char *destination, struct question *out)
+{
+	struct endpoint dst;
+
+	out->destination = strdup(destination);
+	out->protocol = out->destination ? take_protocol(out->destination) : NULL;
 	if (!out->protocol || endpoint_parse(out->destination, &dst) || !dst.port)
 		return bad_endpoint(cli, destination, "ADDRESS:PORT/PROTOCOL");
 	return DONE;

@@ -11,6 +11,8 @@ struct question {
 	const char *protocol;
 };
 
+/* Only DST:PORT/tcp, or /udp: source is NULL. */
+int question_read_destination(const struct cli *cli, const char *destination, struct question *out);
 /* DONE, or what is wrong was said, and the exit status is returned. */
 int question_read(const struct cli *cli, const char *source, const char *destination, struct question *out);
 void question_clear(struct question *q);

@@ -23,18 +23,38 @@ static const char *up_text(const json_t *backends, char text[CELL])
 	return text;
 }
 
+enum { NAME, LISTEN, AT, FORWARD, ALGORITHM, UP, SLOTS, PACKETS, BYTES, OPEN, REFUSED };
+
+/* What no service has anything to say in. */
+static void hide_columns(struct libscols_table *t, const json_t *services)
+{
+	bool edge = any_at(services, "edge"), socket = any_at(services, "socket");
+
+	table_hide(t, AT, !socket);
+	table_hide(t, FORWARD, !edge && socket);
+	table_hide(t, ALGORITHM, !socket);
+	table_hide(t, PACKETS, !edge && socket);
+	table_hide(t, BYTES, !edge && socket);
+	table_hide(t, OPEN, !socket);
+	table_hide(t, REFUSED, !socket);
+}
+
 static void print_services(const json_t *services)
 {
-	struct libscols_table *t = table_new("NAME", "LISTEN", "FORWARD", ">UP", ">SLOTS", ">PACKETS", ">BYTES", NULL);
-	char listen[CELL], up[CELL], slots[CELL], packets[CELL], bytes[CELL];
+	struct libscols_table *t = table_new("NAME", "LISTEN", "AT", "FORWARD", "ALGORITHM", ">UP", ">SLOTS",
+					     ">PACKETS", ">BYTES", ">OPEN", ">REFUSED", NULL);
+	char listen[CELL], at[CELL], up[CELL], slots[CELL], packets[CELL], bytes[CELL], open[CELL], refused[CELL];
 	const json_t *s;
 	size_t i;
 
+	hide_columns(t, services);
 	json_array_foreach(services, i, s)
 		table_row(t, text_of(s, "name"), joined_text(json_object_get(s, "listen"), " ", listen),
-			  text_of(s, "forward"), up_text(json_object_get(s, "backends"), up),
+			  *joined_text(json_object_get(s, "at"), ",", at) ? at : "-", text_of(s, "forward"),
+			  text_of(s, "algorithm"), up_text(json_object_get(s, "backends"), up),
 			  count_text(number_of(s, "slots"), slots), count_text(number_of(s, "packets"), packets),
-			  bytes_text(number_of(s, "bytes"), bytes));
+			  bytes_text(number_of(s, "bytes"), bytes), count_text(number_of(s, "connections"), open),
+			  count_text(number_of(s, "refused"), refused));
 	table_print(t);
 }
 
@@ -87,10 +107,26 @@ static void print_quic(const json_t *q)
 		       (int)number_of(q, "config"), (int)number_of(q, "server_id"));
 }
 
+/* Of local processes' connections, where they are balanced. */
+static void print_sockets(const json_t *s)
+{
+	const json_t *clients = json_object_get(s, "clients"), *client;
+	const char *kind;
+	char text[CELL];
+
+	if (!is_at(s, "socket"))
+		return;
+	json_object_foreach((json_t *)clients, kind, client) if (json_array_size(client))
+		printf("clients      %s %s\n", kind, joined_text(client, " ", text));
+	printf("no-backend   %s\n", text_of(s, "no_backend"));
+	printf("connections  %" JSON_INTEGER_FORMAT " of local processes, %" JSON_INTEGER_FORMAT " refused\n",
+	       number_of(s, "connections"), number_of(s, "refused"));
+}
+
 static void print_service(const json_t *s)
 {
 	const json_t *listen = json_object_get(s, "listen"), *l;
-	char bytes[CELL];
+	char bytes[CELL], at[CELL];
 	size_t i;
 
 	printf("name         %s\n", text_of(s, "name"));
@@ -99,6 +135,8 @@ static void print_service(const json_t *s)
 	printf("algorithm    %s\n", text_of(s, "algorithm"));
 	printf("forward      %s\n", text_of(s, "forward"));
 	printf("affinity     %s\n", text_of(s, "affinity"));
+	printf("at           %s\n", *joined_text(json_object_get(s, "at"), ", ", at) ? at : "nowhere on this host");
+	print_sockets(s);
 	print_quic(json_object_get(s, "quic"));
 	print_check(json_object_get(s, "check"));
 	printf("slots        %d", (int)number_of(s, "slots"));
@@ -133,17 +171,66 @@ static int service_list(const struct cli *cli, int argc, char **argv)
 
 /* ---- changes ---- */
 
+#define ADD_USAGE \
+	"usage: shunt service add NAME ADDRESS:PORT/PROTOCOL... [algorithm WORD] [forward WORD] [affinity WORD] [at WORD] " \
+	"[no-backend WORD]"
+
+/* The key that the daemon knows it by; NULL: it is none of the words. */
+static const char *key_of(const char *word)
+{
+	static const char *const words[] = { "algorithm", "forward", "affinity", "at" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(word, words[i]))
+			return words[i];
+	return strcmp(word, "no-backend") ? NULL : "no_backend";
+}
+
+/* "at" is a list, of which a word may have several: "edge,socket". */
+static json_t *list_of(const char *text)
+{
+	json_t *list = json_array();
+	size_t len;
+
+	for (;; text += len + 1) {
+		len = strcspn(text, ",");
+		json_array_append_new(list, json_stringn(text, len));
+		if (!text[len])
+			return list;
+	}
+}
+
+/* Words with their values, in any order, behind the listens. */
+static int take_words(const struct cli *cli, int argc, char **argv, json_t *body)
+{
+	for (int i = 0; i < argc; i += 2) {
+		const char *key = key_of(argv[i]);
+
+		if (!key || i + 1 == argc)
+			return complain(cli, WRONG_USAGE, ADD_USAGE);
+		if (json_object_set_new(body, key, strcmp(key, "at") ? json_string(argv[i + 1]) : list_of(argv[i + 1])))
+			return complain(cli, WRONG_USAGE, "%s \"%s\" is no UTF-8 text", argv[i], argv[i + 1]);
+	}
+	return DONE;
+}
+
 static int service_add(const struct cli *cli, int argc, char **argv)
 {
 	json_t *listen = json_array(), *body, *reply = NULL;
+	int i = 1, status;
 
-	for (int i = 1; i < argc; i++) {
+	for (; i < argc && !key_of(argv[i]); i++) {
 		if (!json_array_append_new(listen, json_string(argv[i])))
 			continue;
 		json_decref(listen);
 		return complain(cli, WRONG_USAGE, "argument %d is no UTF-8 text", i + 1);
 	}
 	body = json_pack("{s:s, s:o}", "name", argv[0], "listen", listen);
+	status = take_words(cli, argc - i, argv + i, body);
+	if (status) {
+		json_decref(body);
+		return status;
+	}
 	return client_report(cli, client_post_json(cli, "/v1/services", body, &reply), &reply);
 }
 
@@ -161,8 +248,9 @@ static int service_delete(const struct cli *cli, int argc, char **argv)
 static const struct verb verbs[] = {
 	{ "list", 0, 1, "[NAME]", "services, or one with its backends", service_list, false },
 	{ "show", 0, 1, "[NAME]", "the same as list", service_list, false },
-	{ "add", 2, LISTENS_MAX, "NAME ADDRESS:PORT/PROTOCOL...",
-	  "a new service without backends, e.g. web 192.0.2.10:80/tcp; port * is every port", service_add, false },
+	{ "add", 2, LISTENS_MAX, "NAME ADDRESS:PORT/PROTOCOL... [KEY WORD]...",
+	  "a new service without backends, e.g. web 192.0.2.10:80/tcp; port * is every port; KEY is algorithm, forward, "
+	  "affinity, at or no-backend", service_add, false },
 	{ "delete", 1, 1, "NAME", "end a service; its packets are passed on untouched", service_delete, false },
 };
 

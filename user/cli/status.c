@@ -71,8 +71,16 @@ static void print_interfaces(const json_t *interfaces)
 			  text_of(interface, "mode"));
 	printf("\n");
 	if (!json_array_size(interfaces))
-		printf("no interfaces: nothing is attached\n");
+		printf("no interfaces: no packets are balanced\n");
 	table_print(t);
+}
+
+static void print_sockets(const json_t *o)
+{
+	if (flag_of(o, "attached"))
+		printf("\nconnections of local processes: balanced at %s, %" JSON_INTEGER_FORMAT
+		       " open, %" JSON_INTEGER_FORMAT " ended\n",
+		       text_of(o, "cgroup"), number_of(o, "connections"), number_of(o, "ended"));
 }
 
 static void print_backends_by_state(const json_t *o)
@@ -94,11 +102,14 @@ static void print_backends_by_state(const json_t *o)
 }
 
 /* Is a program of this role attached anywhere? */
-static bool has_role(const json_t *interfaces, const char *role, size_t len)
+static bool has_role(const json_t *status, const char *role, size_t len)
 {
+	const json_t *interfaces = json_object_get(status, "interfaces");
 	const json_t *interface, *r;
 	size_t i, j;
 
+	if (flag_of(json_object_get(status, "sockets"), "attached") && !strncmp("socket", role, len))
+		return true;
 	json_array_foreach(interfaces, i, interface)
 		json_array_foreach(json_object_get(interface, "roles"), j, r)
 			if (!strncmp(json_string_value(r) ?: "", role, len))
@@ -120,7 +131,8 @@ static void explain_packets(const json_t *o)
 
 static void print_packets(const json_t *o)
 {
-	struct libscols_table *t = table_new("PACKETS", ">TOTAL", ">PER SECOND", NULL);
+	bool sockets = flag_of(json_object_get(o, "sockets"), "attached");
+	struct libscols_table *t = table_new(sockets ? "PACKETS, CONNECTS" : "PACKETS", ">TOTAL", ">PER SECOND", NULL);
 	json_t *packets = json_object_get(o, "packets"), *total;
 	char label[CELL], count[CELL], rate[CELL];
 	const char *verdict;
@@ -128,7 +140,7 @@ static void print_packets(const json_t *o)
 	json_object_foreach(packets, verdict, total) {
 		size_t role = strcspn(verdict, "_");
 
-		if (!json_integer_value(total) && !has_role(json_object_get(o, "interfaces"), verdict, role))
+		if (!json_integer_value(total) && !has_role(o, verdict, role))
 			continue;
 		snprintf(label, CELL, "%.*s %s", (int)role, verdict, verdict + role + (verdict[role] == '_'));
 		snprintf(rate, CELL, "%.0f", real_of(json_object_get(o, "rates"), verdict));
@@ -157,6 +169,7 @@ static void print_status(const json_t *o)
 {
 	print_daemon(o);
 	print_interfaces(json_object_get(o, "interfaces"));
+	print_sockets(json_object_get(o, "sockets"));
 	print_backends_by_state(o);
 	print_packets(o);
 	print_limits(o);
