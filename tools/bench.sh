@@ -12,8 +12,8 @@ if [ "$(id -u)" != 0 ]; then
 	echo "the bench loads programs into the kernel: run it as root (sudo make bench)" >&2
 	exit 1
 fi
-if [ ! -x "$build/shunt-bench" ]; then
-	echo "$build/shunt-bench is not built: run 'make benches'" >&2
+if [ ! -x "$build/shunt-bench" ] || [ ! -x "$build/shuntd" ]; then
+	echo "$build/shunt-bench or $build/shuntd is not built: run 'make benches'" >&2
 	exit 1
 fi
 

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 /* Is a row of this name asked for? A group asks before it prepares anything. */
 bool bench_wants(const char *name);
 
@@ -27,9 +29,16 @@ void bench_row_us(const char *name, uint32_t n, double *samples_us, size_t n_sam
  */
 void bench_row_ns(const char *name, uint32_t n, double *gross, double *harness, size_t n_runs);
 
+/* For rows of other forms: a title where one of another form than the last begins, and what goes to the file. */
+void bench_title(const char *form, const char *text);
+void bench_row_add(const char *name, uint32_t n, json_t *figures); /* figures become the row's: not to be freed */
+void bench_row_skipped(const char *name, const char *why);
+
 /* The groups. Each measures those of its rows that are wanted and reports them. 0 or -errno (and has said why). */
 int bench_edge(void); /* edge.*: a packet through the edge program */
 int bench_table(void); /* table.build, table.ranked, table.flip: the slot table alone */
 int bench_control(void); /* control.*: from a verdict or a configuration to the kernel */
+int bench_socket(void); /* socket.*: a local process's way to a service */
+void bench_socket_clear(void); /* what is left of it when its process was killed */
 
 #endif
