@@ -129,6 +129,42 @@ drain_another() {
 	say "  Both have got back exactly the flows that were theirs (twenty were compared)."
 }
 
+# The client balances its own connections: to an address that nobody has, without an interface and without a packet touched.
+sockets_config() {
+	cat <<-END
+		cgroup: $LAB_CGROUP
+		control: { socket: $(lab_socket client) }
+		pins: $(lab_pins client)
+		metrics: { listen: off }
+		limits: { services: 64, listeners: 256, members: 4096, backends: 4096, slots: 65536 }
+		services:
+		  - name: web
+		    listen: ["10.96.0.10:8080/tcp"]
+		    algorithm: round-robin
+		    health: { http: { path: /healthz }, interval: 400ms, timeout: 300ms, fall: 2, rise: 2 }
+		    backends: ["10.77.0.11:80", "10.77.0.12:80", "10.77.0.13:80"]
+	END
+}
+
+client_is_ready() { [ "$(lab_shunt client -j backend list | jq -r '[.backends[].state] | unique | join(" ")')" = healthy ]; }
+
+at_the_socket() {
+	if [ -z "$(findmnt -n -t cgroup2 -o TARGET | head -1)" ]; then
+		say "  Left out: cgroup v2 is not mounted here (mount -t cgroup2 none /sys/fs/cgroup)."
+		return
+	fi
+	lab_cgroup && sockets_config > "$LAB_DIR/client.yaml" && lab_daemon client "$LAB_DIR/client.yaml" ||
+		give_up "no shuntd on the client"
+	lab_wait 10 client_is_ready || give_up "not all backends became healthy on the client"
+	sed -n '/^services/,$p' "$LAB_DIR/client.yaml" | show
+	say "  http://10.96.0.10:8080/, an address that no host has, from a process on the client:"
+	lab_app client "" curl -sS --max-time 3 -H 'Connection: close' "http://10.96.0.10:8080/?[1-300]" | bars
+	spread_over 3 300
+	say "  $bold\$ shunt explain --connect 10.96.0.10:8080/tcp$plain"
+	lab_shunt client explain --connect 10.96.0.10:8080/tcp | show
+	[ "${PIPESTATUS[0]}" = 0 ] || give_up "shunt explain --connect did not succeed"
+}
+
 show_metrics() {
 	lab_in balancer curl -sf http://127.0.0.1:9650/metrics |
 		grep -E '^shunt_(packets_total\{verdict="edge_(forwarded|dropped)|backend_(packets_total|state).*service="web".*(state="(un)?healthy")?\}|service_packets)' |
@@ -184,7 +220,10 @@ shunt backend list web
 title "3. b3 is drained: 60 new requests, and b2 is still dead"
 drain_another
 
-title "4. What is going on?"
+title "4. Without a balancer: the client's own connections, at the socket"
+at_the_socket
+
+title "5. What is going on?"
 shunt status
 say "" "  And for Prometheus, at http://127.0.0.1:9650/metrics:"
 show_metrics
