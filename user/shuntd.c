@@ -385,8 +385,7 @@ static int start_sockets(struct daemon *d)
 
 	if (d->sever)
 		err = sever_attach(d->sever, x->base, on_severed, x);
-	if (!err)
-		err = dp_follow_sockets(x->dp, x->base, d->sever);
+	dp_follow_sockets(x->dp, x->base, d->sever);
 	health_on_socket(on_check_socket, x->dp);
 	return err;
 }

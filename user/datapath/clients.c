@@ -290,11 +290,10 @@ uint32_t clients_levels(const struct datapath *dp, const struct texts *paths)
 	return levels;
 }
 
-int dp_follow_sockets(struct datapath *dp, struct event_base *base, struct sever *sever)
+void dp_follow_sockets(struct datapath *dp, struct event_base *base, struct sever *sever)
 {
 	dp->clients.base = base;
 	dp->clients.sever = sever;
-	return 0;
 }
 
 void clients_close(struct datapath *dp)

@@ -198,7 +198,7 @@ void dp_clients_unknown(const struct datapath *dp, dp_unknown_fn fn, void *arg);
  * Follows cgroups and namespaces by the loop as they come and go. Before the first dp_configure; sever is borrowed, and
  * may be NULL.
  */
-int dp_follow_sockets(struct datapath *dp, struct event_base *base, struct sever *sever);
+void dp_follow_sockets(struct datapath *dp, struct event_base *base, struct sever *sever);
 
 /* ---- addresses on loopback (backend.loopback) ---- */
 
