@@ -291,6 +291,17 @@ void backend_set(struct fixture *f, uint32_t backend, const struct shunt_backend
 	map_set(f, "backends", &backend, b);
 }
 
+void numbered_backends_set(struct fixture *f, uint32_t first, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct shunt_backend b = backend_at("10.0.1.0");
+
+		((uint8_t *)&b.address)[15] = i;
+		b.dmac[4] = i;
+		backend_set(f, first + i, &b);
+	}
+}
+
 void hop_set(struct fixture *f, const char *address, const struct shunt_backend *way)
 {
 	struct shunt_addr a = addr_of(address);

@@ -93,6 +93,8 @@ void member_set(struct fixture *f, uint32_t member, uint32_t backend);
 void backend_mtu(struct shunt_backend *b, uint16_t mtu); /* of the way there, the tunnel's headers included */
 struct shunt_backend backend_at(const char *address); /* up, with a next hop on IFINDEX_OUT and an MTU of 1500 */
 void backend_set(struct fixture *f, uint32_t backend, const struct shunt_backend *b);
+/* n of them from `first` on, 10.0.1.0 and after, each with its number in the MAC of its next hop. */
+void numbered_backends_set(struct fixture *f, uint32_t first, uint32_t n);
 void hop_set(struct fixture *f, const char *address, const struct shunt_backend *way); /* NULL: not known */
 int map_fd(const struct fixture *f, const char *name);
 void tail_call_set(struct fixture *f); /* programs[PROGRAM_EDGE] = the edge program */

@@ -176,21 +176,11 @@ static void start_servers(void)
 
 /* ---- the world ---- */
 
-static void complain(void *arg, const char *sentence)
-{
-	(void)arg;
-	fprintf(stderr, "%s\n", sentence);
-}
-
 static struct config *parse(const char *rest)
 {
-	_cleanup_free_ char *all = NULL;
-	struct config *c = NULL;
-
-	assert_true(asprintf(&all, "pins: " PINS "\ncgroup: %s/" CGROUP "\nlimits: { services: 64, listeners: 256, members: 4096, "
-			     "backends: 2048, slots: %u, flows: 65536 }\n%s", cgroup_root, getenv("SOAK") ? 1u << 21 : 1u << 18, rest) > 0);
-	assert_int_equal(config_parse("test", all, strlen(all), complain, NULL, &c), 0);
-	return c;
+	return rooms_parse("pins: " PINS "\ncgroup: %s/" CGROUP "\nlimits: { services: 64, listeners: 256, members: 4096, "
+			   "backends: 2048, slots: %u, flows: 65536 }\n%s",
+			   cgroup_root, getenv("SOAK") ? 1u << 21 : 1u << 18, rest);
 }
 
 static void on_ended(void *arg, const struct sever_report *r)
@@ -204,33 +194,24 @@ static void on_ended(void *arg, const struct sever_report *r)
 static void exempt(void *arg, int fd)
 {
 	(void)arg;
-	dp_exempt(w.dp, fd);
+	dp_exempt(w.rooms.dp, fd);
 }
 
 static void open_world(void)
 {
 	_cleanup_(config_freep) struct config *c = parse("services: []\n");
-	bool adopted;
 
 	assert_int_equal(sever_start(&w.sever), 0);
-	w.base = event_base_new();
-	assert_int_equal(dp_open(c, &w.dp, &adopted), 0);
-	assert_int_equal(sever_attach(w.sever, w.base, on_ended, NULL), 0);
-	assert_int_equal(dp_follow_sockets(w.dp, w.base, w.sever), 0);
+	rooms_open(&w.rooms, c);
+	assert_int_equal(sever_attach(w.sever, w.rooms.base, on_ended, NULL), 0);
+	dp_follow_sockets(w.rooms.dp, w.rooms.base, w.sever);
 	health_on_socket(exempt, NULL);
-	assert_int_equal(health_new(w.base, 64, &w.health), 0);
-	assert_int_equal(nexthops_new(w.base, &w.nexthops), 0);
-	assert_int_equal(reconcile_new(w.base, w.dp, w.health, w.nexthops, &w.r), 0);
 }
 
 static void close_world(void)
 {
-	reconcile_free(w.r);
-	nexthops_free(w.nexthops);
-	health_free(w.health);
-	dp_close(w.dp);
+	rooms_close(&w.rooms);
 	sever_free(w.sever);
-	event_base_free(w.base);
 }
 
 void world_restart(void)
@@ -241,10 +222,7 @@ void world_restart(void)
 
 void world_run(unsigned ms)
 {
-	struct timeval wait = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
-
-	event_base_loopexit(w.base, &wait);
-	event_base_dispatch(w.base);
+	rooms_run(&w.rooms, ms);
 }
 
 bool world_until(bool (*is_so)(void *arg), void *arg)
@@ -269,8 +247,8 @@ void world_apply(const char *fmt, ...)
 	for (size_t i = 0; i < c->n_services; i++)
 		for (size_t k = 0; k < c->services[i].n_listens; k++)
 			any_port |= !c->services[i].listens[k].port;
-	assert_int_equal(dp_configure(w.dp, c, any_port), 0);
-	assert_int_equal(reconcile_apply(w.r, c), 0);
+	assert_int_equal(dp_configure(w.rooms.dp, c, any_port), 0);
+	assert_int_equal(reconcile_apply(w.rooms.r, c), 0);
 	world_run(20);
 }
 
@@ -322,7 +300,7 @@ struct tally tally(const char *service, const char *backend)
 	struct reconcile_service s;
 	struct tally sum = {};
 
-	assert_int_equal(reconcile_service(w.r, service, &s), 0);
+	assert_int_equal(reconcile_service(w.rooms.r, service, &s), 0);
 	for (size_t i = 0; i < s.n_backends; i++)
 		if (is_at(&s.backends[i], backend)) {
 			sum.open += s.backends[i].connections;
@@ -337,7 +315,7 @@ enum state state_of(const char *service, const char *backend)
 	struct reconcile_service s;
 	enum state state = STATE_UNKNOWN;
 
-	assert_int_equal(reconcile_service(w.r, service, &s), 0);
+	assert_int_equal(reconcile_service(w.rooms.r, service, &s), 0);
 	for (size_t i = 0; i < s.n_backends; i++)
 		if (is_at(&s.backends[i], backend))
 			state = s.backends[i].state;

@@ -19,18 +19,15 @@
 #include <cmocka.h>
 
 #include "reconcile/reconcile.h"
+#include "rooms.h"
 
 #define SERVERS 48
 #define SERVERS6 8
 #define PORT 8000
 
 struct world {
-	struct event_base *base;
-	struct datapath *dp;
-	struct health *health;
-	struct nexthops *nexthops;
+	struct rooms rooms;
 	struct sever *sever;
-	struct reconcile *r;
 	unsigned ended; /* connections, by the process that ends them */
 };
 extern struct world w;

@@ -25,47 +25,29 @@
 #include "netns.h"
 #include "packet.h"
 #include "reconcile/reconcile.h"
+#include "rooms.h"
 
 #define PINS "/sys/fs/bpf/shunt-test-flood"
 #define FLOODED "192.0.2.10"
 #define SPARED "192.0.2.11"
 
-static struct world {
-	struct event_base *base;
-	struct datapath *dp;
-	struct health *health;
-	struct nexthops *nexthops;
-	struct reconcile *r;
-} w;
+static struct rooms w;
 
 /* ---- two services ---- */
-
-static void say(void *arg, const char *sentence)
-{
-	(void)arg;
-	fprintf(stderr, "%s\n", sentence);
-}
 
 #define OPTIONS "health: none, transition: %s, backends: [%s]"
 
 static struct config *services(const char *transition, const char *backends)
 {
-	_cleanup_free_ char *text = NULL;
-	struct config *c = NULL;
-
-	assert_true(asprintf(&text, "pins: " PINS "\ninterfaces: [{ name: v0, role: edge }]\nservices:\n"
-			     "  - { name: flooded, listen: '" FLOODED ":80/tcp', " OPTIONS " }\n"
-			     "  - { name: spared, listen: '" SPARED ":80/tcp', " OPTIONS " }\n",
-			     transition, backends, transition, backends) > 0);
-	assert_int_equal(config_parse("test", text, strlen(text), say, NULL, &c), 0);
-	return c;
+	return rooms_parse("pins: " PINS "\ninterfaces: [{ name: v0, role: edge }]\nservices:\n"
+			   "  - { name: flooded, listen: '" FLOODED ":80/tcp', " OPTIONS " }\n"
+			   "  - { name: spared, listen: '" SPARED ":80/tcp', " OPTIONS " }\n",
+			   transition, backends, transition, backends);
 }
 
-/* The loop runs for a moment. */
 static void settle(void)
 {
-	event_base_loopexit(w.base, &(struct timeval){ .tv_usec = 30000 });
-	event_base_dispatch(w.base);
+	rooms_run(&w, 30);
 }
 
 static void apply(const char *transition, const char *backends)
@@ -80,33 +62,20 @@ static void apply(const char *transition, const char *backends)
 static void open_world(void)
 {
 	_cleanup_(config_freep) struct config *c = services("60s", "");
-	bool adopted;
 
-	w.base = event_base_new();
-	assert_int_equal(dp_open(c, &w.dp, &adopted), 0);
-	assert_int_equal(health_new(w.base, 64, &w.health), 0);
-	assert_int_equal(nexthops_new(w.base, &w.nexthops), 0);
-	assert_int_equal(reconcile_new(w.base, w.dp, w.health, w.nexthops, &w.r), 0);
+	rooms_open(&w, c);
 }
 
 static void close_world(void)
 {
-	reconcile_free(w.r);
-	nexthops_free(w.nexthops);
-	health_free(w.health);
-	dp_close(w.dp);
-	event_base_free(w.base);
+	rooms_close(&w);
 }
 
 static int setup(void **state)
 {
 	(void)state;
-	netns_enter();
 	dp_unload(PINS);
-	sh("ip link add v0 type veth peer name v1 && ip addr add 10.9.0.1/16 dev v0");
-	sh("ip link set v0 up && ip link set v1 up");
-	for (int i = 2; i <= 5; i++)
-		sh("ip neigh replace 10.9.0.%d lladdr 02:00:00:00:00:01 nud permanent dev v0", i);
+	rooms_network(5);
 	open_world();
 	return 0;
 }

@@ -23,80 +23,41 @@
 #include "config/config.h"
 #include "packet.h"
 #include "reconcile/reconcile.h"
+#include "rooms.h"
 
 #define PINS "/sys/fs/bpf/shunt-test-options"
 
-static struct world {
-	struct event_base *base;
-	struct datapath *dp;
-	struct health *health;
-	struct nexthops *nexthops;
-	struct reconcile *r;
-} w;
-
-static void run(const char *command)
-{
-	if (system(command))
-		fail_msg("failed: %s", command);
-}
-
-static void say(void *arg, const char *sentence)
-{
-	(void)arg;
-	fprintf(stderr, "%s\n", sentence);
-}
+static struct rooms w;
 
 static struct config *parse(const char *services)
 {
-	_cleanup_free_ char *text = NULL;
-	struct config *c = NULL;
-
-	assert_true(asprintf(&text, "pins: " PINS "\ninterfaces: [{ name: v0, role: edge }]\nlimits: { services: 16, "
-			     "listeners: 64, members: 256, backends: 256, slots: 65536, flows: 65536 }\n%s", services) > 0);
-	assert_int_equal(config_parse("test", text, strlen(text), say, NULL, &c), 0);
-	return c;
+	return rooms_parse("pins: " PINS "\ninterfaces: [{ name: v0, role: edge }]\nlimits: { services: 16, "
+			   "listeners: 64, members: 256, backends: 256, slots: 65536, flows: 65536 }\n%s", services);
 }
 
 static void open_world(void)
 {
 	_cleanup_(config_freep) struct config *c = parse("services: []\n");
-	bool adopted;
 
-	w.base = event_base_new();
-	assert_int_equal(dp_open(c, &w.dp, &adopted), 0);
-	assert_int_equal(health_new(w.base, 64, &w.health), 0);
-	assert_int_equal(nexthops_new(w.base, &w.nexthops), 0);
-	assert_int_equal(reconcile_new(w.base, w.dp, w.health, w.nexthops, &w.r), 0);
+	rooms_open(&w, c);
 }
 
 static void close_world(void)
 {
-	reconcile_free(w.r);
-	nexthops_free(w.nexthops);
-	health_free(w.health);
-	dp_close(w.dp);
-	event_base_free(w.base);
+	rooms_close(&w);
 }
 
-/* Runs the loop for 30 ms. */
+/* What was put off by the last apply is done well before. */
 static void settle(void)
 {
-	struct timeval wait = { .tv_usec = 30000 };
-
-	event_base_loopexit(w.base, &wait);
-	event_base_dispatch(w.base);
+	rooms_run(&w, 30);
 }
 
 static int setup(void **state)
 {
 	(void)state;
-	if (unshare(CLONE_NEWNET))
-		return -1;
 	dp_unload(PINS);
-	run("ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.9.0.1/16 dev v0 && "
-	    "ip link set v0 up && ip link set v1 up");
-	run("for i in $(seq 2 30); do echo neigh replace 10.9.0.$i lladdr 02:00:00:00:00:01 nud permanent dev v0; done | "
-	    "ip -batch -");
+	rooms_network(30);
 	open_world();
 	return 0;
 }
@@ -501,6 +462,28 @@ static void a_preview_says_that_another_affinity_moves_flows(void **state)
 	apply("services: []\n");
 }
 
+static void note_slots(void *arg, const char *service, bool fresh, uint32_t moved, uint32_t of)
+{
+	(void)service;
+	(void)fresh;
+	(void)moved;
+	*(uint32_t *)arg = of;
+}
+
+/* A table that has become smaller is repeated in its old region for a while. */
+static void a_preview_speaks_of_the_table_whose_region_is_larger(void **state)
+{
+	_cleanup_(config_freep) struct config *other = parse(PLAIN("slots: 64, affinity: client,"));
+	uint32_t of = 0;
+
+	(void)state;
+	apply_as_old(PLAIN("slots: 1024,"));
+	apply(PLAIN("slots: 64,"));
+	assert_int_equal(reconcile_preview(w.r, other, note_slots, &of), 0);
+	assert_int_equal(of, 64);
+	apply("services: []\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -518,6 +501,7 @@ int main(void)
 		cmocka_unit_test(flows_of_a_client_are_found_where_the_programs_send_them),
 		cmocka_unit_test(each_flow_of_a_client_is_noted_by_itself),
 		cmocka_unit_test(a_preview_says_that_another_affinity_moves_flows),
+		cmocka_unit_test(a_preview_speaks_of_the_table_whose_region_is_larger),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

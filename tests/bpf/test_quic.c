@@ -37,12 +37,8 @@ static struct fixture *with_features(void **state, uint32_t features)
 	s.features |= features;
 	world_reopen(state, &s);
 	f = *state;
+	numbered_backends_set(f, 20, N);
 	for (uint32_t i = 0; i < N; i++) {
-		struct shunt_backend b = backend_at("10.0.1.0");
-
-		((uint8_t *)&b.address)[15] = i;
-		b.dmac[4] = i;
-		backend_set(f, 20 + i, &b);
 		member_set(f, WORLD_UDP_MEMBER + i, 20 + i);
 		quic_server_set(f, WORLD_UDP, ids[i], i);
 	}

@@ -30,82 +30,43 @@
 #include "netns.h"
 #include "packet.h"
 #include "reconcile/reconcile.h"
+#include "rooms.h"
 #include "want.h"
 
 #define PINS "/sys/fs/bpf/shunt-test-reconcile"
 
-static struct world {
-	struct event_base *base;
-	struct datapath *dp;
-	struct health *health;
-	struct nexthops *nexthops;
-	struct reconcile *r;
-} w;
-
-static void run(const char *command)
-{
-	if (system(command))
-		fail_msg("failed: %s", command);
-}
-
-static void say(void *arg, const char *sentence)
-{
-	(void)arg;
-	fprintf(stderr, "%s\n", sentence);
-}
+static struct rooms w;
 
 static struct config *parse(const char *services)
 {
-	_cleanup_free_ char *text = NULL;
-	struct config *c = NULL;
-
-	assert_true(asprintf(&text, "pins: " PINS "\nlimits: { services: 64, listeners: 256, members: 2048, backends: 1024, "
-			     "slots: 524288 }\n%s", services) > 0);
-	assert_int_equal(config_parse("test", text, strlen(text), say, NULL, &c), 0);
-	return c;
+	return rooms_parse("pins: " PINS "\nlimits: { services: 64, listeners: 256, members: 2048, backends: 1024, "
+			   "slots: 524288 }\n%s", services);
 }
 
 static void open_world(void)
 {
 	_cleanup_(config_freep) struct config *c = parse("services: []\n");
-	bool adopted;
 
-	w.base = event_base_new();
-	assert_int_equal(dp_open(c, &w.dp, &adopted), 0);
-	assert_int_equal(health_new(w.base, 64, &w.health), 0);
-	assert_int_equal(nexthops_new(w.base, &w.nexthops), 0);
-	assert_int_equal(reconcile_new(w.base, w.dp, w.health, w.nexthops, &w.r), 0);
+	rooms_open(&w, c);
 }
 
 static void close_world(void)
 {
-	reconcile_free(w.r);
-	nexthops_free(w.nexthops);
-	health_free(w.health);
-	dp_close(w.dp);
-	event_base_free(w.base);
+	rooms_close(&w);
 }
 
-/* Runs the loop for 30 ms: what was put off by the last apply is done well before. */
+/* What was put off by the last apply is done well before. */
 static void settle(void)
 {
-	struct timeval wait = { .tv_usec = 30000 };
-
-	event_base_loopexit(w.base, &wait);
-	event_base_dispatch(w.base);
+	rooms_run(&w, 30);
 }
 
 static int setup(void **state)
 {
 	(void)state;
-	if (unshare(CLONE_NEWNET))
-		return -1;
 	dp_unload(PINS);
-	run("ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add 10.9.0.1/16 dev v0 && "
-	    "ip link set v0 up && ip link set v1 up");
-	run("for i in $(seq 2 60); do echo neigh replace 10.9.0.$i lladdr 02:00:00:00:00:01 nud permanent dev v0; done | "
-	    "ip -batch -");
-	run("ip route add 10.8.0.0/16 via 10.9.0.60"); /* where many are */
+	rooms_network(60);
+	sh("ip route add 10.8.0.0/16 via 10.9.0.60"); /* where many are */
 	open_world();
 	return 0;
 }
@@ -283,7 +244,7 @@ static void a_backend_that_fails_its_check_owns_no_slot(void **state)
 {
 	(void)state;
 	/* our own address: nobody listens there, so the check is refused at once */
-	run("ip addr add 10.9.0.50/32 dev lo");
+	sh("ip addr add 10.9.0.50/32 dev lo");
 	apply("services:\n"
 	      "  - { name: web, listen: '192.0.2.10:80/tcp', health: { tcp: {}, interval: 50ms, timeout: 50ms, fall: 1, rise: 1 },\n"
 	      "      backends: [" B(50) "] }\n"
@@ -301,7 +262,7 @@ static void a_backend_that_fails_its_check_owns_no_slot(void **state)
 	assert_false(dp_backends(w.dp)[s.backends[0].id].flags & SHUNT_BACKEND_UP);
 	assert_int_equal(s.backends[0].slots, 0);
 	reconcile_service_clear(&s);
-	run("ip addr del 10.9.0.50/32 dev lo");
+	sh("ip addr del 10.9.0.50/32 dev lo");
 }
 
 static void a_service_that_has_just_come_has_no_slot_in_transition(void **state)

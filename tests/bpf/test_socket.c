@@ -1049,8 +1049,8 @@ static void turns_that_are_being_rewritten_lead_to_nobody_elses_backend(void **s
 	world_apply("services: []\n");
 	world_apply("services:\n" THREE);
 	world_apply("services:\n" THREE SERVICE("six", LISTEN6, RR, "%s"), others);
-	assert_int_equal(reconcile_service(w.r, "web", &s), 0);
-	dp_services(w.dp)[s.id].turns = CONNECTS; /* of a larger table, to which it has not moved yet */
+	assert_int_equal(reconcile_service(w.rooms.r, "web", &s), 0);
+	dp_services(w.rooms.dp)[s.id].turns = CONNECTS; /* of a larger table, to which it has not moved yet */
 	reconcile_service_clear(&s);
 	for (int i = 0; i < CONNECTS; i++)
 		close(dialled(VIP, 80, SOCK_DGRAM));

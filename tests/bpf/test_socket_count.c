@@ -58,7 +58,7 @@ static struct share *shares(size_t *n, struct share *sum)
 	struct reconcile_service s;
 	struct share *all;
 
-	assert_int_equal(reconcile_service(w.r, "web", &s), 0);
+	assert_int_equal(reconcile_service(w.rooms.r, "web", &s), 0);
 	*n = s.n_backends;
 	*sum = (struct share){};
 	all = calloc(s.n_backends, sizeof(*all));
@@ -557,9 +557,9 @@ static void counts_are_true_whatever_changes_meanwhile(void **state)
 		waitpid(pids[i], NULL, 0);
 	}
 	world_run(200);
-	for (uint32_t i = 1; i < 2 * dp_limits(w.dp)->members; i++)
-		if (dp_connections(w.dp)[i].generation && (int64_t)dp_connections(w.dp)[i].open < 0)
-			fail_msg("account %u has %lld open", i, (long long)dp_connections(w.dp)[i].open);
+	for (uint32_t i = 1; i < 2 * dp_limits(w.rooms.dp)->members; i++)
+		if (dp_connections(w.rooms.dp)[i].generation && (int64_t)dp_connections(w.rooms.dp)[i].open < 0)
+			fail_msg("account %u has %lld open", i, (long long)dp_connections(w.rooms.dp)[i].open);
 	assert_true(world_until(none_open, NULL));
 }
 
@@ -567,7 +567,7 @@ static bool is_free(void *members)
 {
 	struct reconcile_stats s;
 
-	reconcile_stats(w.r, &s);
+	reconcile_stats(w.rooms.r, &s);
 	return s.members == *(uint32_t *)members;
 }
 
@@ -580,7 +580,7 @@ static void a_backend_that_leaves_keeps_its_connections_until_they_close(void **
 	apply_two();
 	world_apply("services:\n  - { name: web, health: none, drain: 1h, " LISTEN ", backends: [" B(1) "] }\n");
 	world_run(2000);
-	reconcile_stats(w.r, &before);
+	reconcile_stats(w.rooms.r, &before);
 	world_apply("services:\n  - { name: web, health: none, drain: 1h, algorithm: round-robin, " LISTEN ", backends: [" B(1) "," B(2) "] }\n");
 	for (int i = 0; i < 4; i++)
 		fds[i] = dialled(VIP, 80, i < 2 ? SOCK_STREAM : SOCK_DGRAM);

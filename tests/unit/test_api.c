@@ -447,19 +447,25 @@ static struct steps question(const char *dst)
 	return s;
 }
 
-static void assert_steps(const struct steps *s, ...)
+/* The list, which is freed, has these texts, up to NULL. */
+static void assert_texts(json_t *list, va_list wanted)
 {
-	json_t *list = steps_render(s);
-	const char *wanted;
+	const char *text;
 	size_t i = 0;
-	va_list args;
 
-	va_start(args, s);
-	while ((wanted = va_arg(args, const char *)))
-		assert_string_equal(json_string_value(json_array_get(list, i++)) ?: "(nothing)", wanted);
-	va_end(args);
+	while ((text = va_arg(wanted, const char *)))
+		assert_string_equal(json_string_value(json_array_get(list, i++)) ?: "(nothing)", text);
 	assert_int_equal(json_array_size(list), i);
 	json_decref(list);
+}
+
+static void assert_steps(const struct steps *s, ...)
+{
+	va_list wanted;
+
+	va_start(wanted, s);
+	assert_texts(steps_render(s), wanted);
+	va_end(wanted);
 }
 
 static void met_service(struct steps *s, const char *owner, const char *owner_state)
@@ -624,17 +630,11 @@ static struct socket_steps is_given(enum algorithm algorithm)
 
 static void assert_socket_steps(const struct socket_steps *s, ...)
 {
-	json_t *list = socket_steps_render(s);
-	const char *wanted;
-	size_t i = 0;
-	va_list args;
+	va_list wanted;
 
-	va_start(args, s);
-	while ((wanted = va_arg(args, const char *)))
-		assert_string_equal(json_string_value(json_array_get(list, i++)) ?: "(nothing)", wanted);
-	va_end(args);
-	assert_int_equal(json_array_size(list), i);
-	json_decref(list);
+	va_start(wanted, s);
+	assert_texts(socket_steps_render(s), wanted);
+	va_end(wanted);
 }
 
 #define ASKS "a process in cgroup /web connects to 10.9.9.9:5432/tcp", "is for service db (10.9.9.9:5432/tcp)"
