@@ -177,7 +177,7 @@ static int fixed_cgroup(const struct config *was, const struct config *now)
 
 	if (!strcmp(before, after))
 		return 0;
-	return err_r(-EINVAL, "cgroup: cannot change from %s to %s while running: restart shuntd, nothing is lost on the way",
+	return err_r(-EINVAL, "cgroup: cannot change from %s to %s while running: restart shuntd",
 		     *before ? before : "none", *after ? after : "none");
 }
 
