@@ -4,6 +4,7 @@
 # sudo make deps  Debian packages            sudo make demo          the main job, on this machine
 # sudo make test  every test                 sudo make bench         how fast, into build/bench.json
 # make sim        connections kept while backends and balancers come and go, simulated
+# sudo make fuzz  inputs that break a parser, looked for: FUZZ_SECONDS=600 for each, FUZZ="dns consul": some of them
 # V=1 shows the commands.
 
 BUILD ?= build
@@ -15,7 +16,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu11 -Wall -Wextra -Werror -Iuser -I$(BUILD) -MMD -MP -D_GNU_SOURCE
-LIBS_DAEMON = -lbpf -levent -lcurl -ljansson -lyaml -lmnl -lcap-ng -lsystemd -lm
+LIBS_DAEMON = -lbpf -levent -lcurl -lcares -ljansson -lyaml -lmnl -lcap-ng -lsystemd -lm
 LIBS_CLI = -lcurl -ljansson -lsmartcols
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
@@ -26,7 +27,7 @@ endif
 
 # ---- what there is: rooms are folders ----
 PROGRAMS := edge backend socket connection local
-LIB_SRC := $(wildcard $(addprefix user/,$(addsuffix /*.c,base model config discovery health datapath reconcile api)))
+LIB_SRC := $(wildcard $(addprefix user/,$(addsuffix /*.c,base loop model config discovery health datapath reconcile register api)))
 CLI_SRC := $(wildcard user/cli/*.c)
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/bpf/%.c,%,$(wildcard tests/bpf/test_*.c))
@@ -35,12 +36,16 @@ BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tools/bench/*.c))
 BENCH_BPF := $(patsubst tools/bench/%.bpf.c,%,$(wildcard tools/bench/*.bpf.c))
 TRAFFIC_SRC := $(wildcard tools/traffic/*.c user/base/*.c)
 SIM_SRC := $(wildcard tools/sim/*.c user/model/*.c user/base/*.c)
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ ?= $(FUZZ_TARGETS)
+# the rooms that have parsers, and of the api only its parser
+FUZZ_SRC := $(wildcard $(addprefix user/,$(addsuffix /*.c,base loop model config discovery))) user/api/parse.c
 SKELETONS := $(PROGRAMS:%=$(BUILD)/%.skel.h)
 
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 
-.PHONY: all install clean deps demo test bench sim soak kernels vmlinux tests benches FORCE
+.PHONY: all install clean deps demo test bench sim soak fuzz kernels kube-apiserver vmlinux tests benches fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -130,7 +135,30 @@ $(BUILD)/bpftest/%: $(BUILD)/bpftest/%.o $(BPF_TEST_LIB) $(BUILD)/libshunt.a
 	$(call say,TEST,$@)
 	$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LIBS_DAEMON)
 
-tests: all $(UNIT:%=$(BUILD)/unit/%) $(BPF_TESTS:%=$(BUILD)/bpftest/%) $(BUILD)/shunt-sim $(BUILD)/shunt-traffic
+# ---- fuzz targets: with gcc to replay what is kept, with clang to look for more ----
+$(BUILD)/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(BUILD)/libshunt-asan.a
+	$(call say,TEST,$@)
+	mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) -MF $@.d -o $@ $(filter-out %.h,$^) $(LIBS_DAEMON)
+
+$(BUILD)/fuzz/%.o: user/%.c
+	$(call say,CC/FUZZ,$<)
+	mkdir -p $(@D)
+	$(CLANG) $(CFLAGS) $(SANITIZE) -fsanitize=fuzzer-no-link -c $< -o $@
+
+$(BUILD)/libshunt-fuzz.a: $(FUZZ_SRC:user/%.c=$(BUILD)/fuzz/%.o)
+	$(call say,AR,$@)
+	rm -f $@
+	ar qcs $@ $^ # q: rooms have files of the same name
+
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/mutate.c tests/fuzz/fuzz.h $(BUILD)/libshunt-fuzz.a
+	$(call say,FUZZ,$@)
+	mkdir -p $(@D)
+	$(CLANG) $(CFLAGS) $(SANITIZE) -fsanitize=fuzzer -o $@ $(filter-out %.h,$^) $(LIBS_DAEMON)
+
+fuzzers: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
+
+tests: all $(FUZZ_TARGETS:%=$(BUILD)/replay/%) $(UNIT:%=$(BUILD)/unit/%) $(BPF_TESTS:%=$(BUILD)/bpftest/%) $(BUILD)/shunt-sim $(BUILD)/shunt-traffic
 
 # ---- bench ----
 $(BUILD)/bench/%.o: tools/bench/%.c | $(SKELETONS) $(BENCH_BPF:%=$(BUILD)/%.bench.skel.h)
@@ -179,9 +207,10 @@ test: deps
 	$(MAKE) --no-print-directory all tests
 	BUILD=$(BUILD) tests/run.sh
 
-# without the two, whose ways to a service are compared with ours, their rows are skipped
+# without those whose ways to a service are compared with ours, or that are asked for services, their rows are skipped
 bench: deps
-	tools/deps.sh haproxy nftables || true
+	tools/deps.sh haproxy nftables etcd-server || true
+	BUILD=$(BUILD) tools/consul.sh > /dev/null || true
 	$(MAKE) --no-print-directory all benches
 	BUILD=$(BUILD) tools/bench.sh
 
@@ -189,9 +218,18 @@ soak: deps
 	$(MAKE) --no-print-directory all tests
 	BUILD=$(BUILD) SOAK=1 tests/run.sh
 
+fuzz:
+	tools/deps.sh libclang-rt-14-dev
+	$(MAKE) --no-print-directory fuzzers
+	BUILD=$(BUILD) tests/fuzz/run.sh $(FUZZ)
+
 kernels: all
 	tools/deps.sh qemu-system-x86 busybox-static cpio xz-utils
 	BUILD=$(BUILD) tests/kernels/run.sh
+
+kube-apiserver: all
+	tools/deps.sh golang-go rsync dpkg-dev etcd-server
+	BUILD=$(BUILD) tests/kubernetes/run.sh
 
 vmlinux:
 	tools/vmlinux.py > vmlinux.h.new && mv vmlinux.h.new vmlinux.h

@@ -4,7 +4,7 @@
 # The architecture, held: which room may include which, what stands at the top level, who knows libbpf and netlink.
 # Speaks TAP.
 #
-#   shuntd -> api -> reconcile -> {config, discovery, health, datapath} -> model -> base        cli -> base
+#   shuntd, apply -> api -> {reconcile, register} -> {discovery, health, datapath} -> {config, loop} -> model -> base        cli -> base
 #
 # bpf is the contract, bpf/abi.h and what it includes, which is nothing but types and arithmetic.
 
@@ -13,13 +13,17 @@ cd "$(dirname "$0")/.." || exit 1
 declare -A may=(
 	[base]="base"
 	[model]="model base bpf"
+	[loop]="loop base"
 	[config]="config model base"
-	[discovery]="discovery model base"
-	[health]="health model base"
+	[discovery]="discovery config loop model base"
+	[health]="health loop model base"
 	[datapath]="datapath model base bpf skeleton"
 	[reconcile]="reconcile discovery health datapath model base bpf"
-	[api]="api reconcile config discovery health datapath model base bpf"
-	[shuntd]="api reconcile config discovery health datapath model base bpf"
+	[register]="register discovery health loop model base"
+	[api]="api register reconcile config discovery health datapath model base bpf"
+	[shuntd]="shuntd api register reconcile config discovery health datapath model base bpf"
+	[apply]="apply api register reconcile config discovery health datapath model base bpf"
+	[daemon]="daemon api register reconcile config discovery health datapath model base bpf"
 	[cli]="cli base"
 )
 n=0 failed=0

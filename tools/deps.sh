@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # Installs what building, testing, the demo and the bench need from Debian's packages: only what is missing, without
-# asking, and without starting any of the servers that come along (nginx, prometheus, ngtcp2, haproxy).
+# asking, and without starting any of the servers that come along (nginx, prometheus, ngtcp2, haproxy, bind9, etcd).
 #
 # deps.sh          install            deps.sh --list   print the packages, one a line
 
 set -u
 
-build="gcc libc6-dev make clang bpftool libbpf-dev linux-libc-dev libevent-dev libcurl4-openssl-dev libjansson-dev
+build="gcc libc6-dev make clang bpftool libbpf-dev linux-libc-dev libevent-dev libcurl4-openssl-dev libc-ares-dev libjansson-dev
 	libyaml-dev libmnl-dev libcap-ng-dev libsystemd-dev libsmartcols-dev"
 run="iproute2 ethtool iputils-ping util-linux procps nginx iperf3 curl jq python3-minimal"
-test="libcmocka-dev bats prometheus ngtcp2-client ngtcp2-server openssl netcat-openbsd bind9-dnsutils"
+test="libcmocka-dev bats prometheus ngtcp2-client ngtcp2-server openssl netcat-openbsd bind9 bind9-dnsutils
+	dnsmasq-base etcd-server etcd-client"
 
 installed() {
 	dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "$@" 2>/dev/null | awk '$1 == "ii" { print $2 }'
@@ -40,10 +41,14 @@ install_quietly() {
 }
 
 forget_servers() {
-	local package
-	for package in nginx prometheus ngtcp2-server haproxy; do
+	local package unit
+	for package in nginx prometheus ngtcp2-server haproxy bind9 etcd-server; do
 		case " $* " in
-		*" $package "*) systemctl --quiet disable "${package/ngtcp2-server/ngtcp2d}" > /dev/null 2>&1 ;;
+		*" $package "*)
+			unit=${package/ngtcp2-server/ngtcp2d}
+			unit=${unit/etcd-server/etcd}
+			systemctl --quiet disable "${unit/bind9/named}" > /dev/null 2>&1
+			;;
 		esac
 	done
 }

@@ -4,24 +4,16 @@
  * the backends' next hops (redirect). Whether they can send is looked at each time, what their drivers count of losses
  * now and then.
  */
+#include "base/clock.h"
 #include "datapath/internal.h"
 
 #include <net/if.h>
 #include <string.h>
-#include <time.h>
 
 #define LOOK_MS 5000 /* reading counters makes some drivers ask their firmware */
 #define NEXT_HOPS_MAX (EXITS_MAX / 2) /* watched; the rest of the table is for the programs' own interfaces */
 #define HOLD_MS 10000 /* so long an exit counts as used after its last next hop: routes come back, modes do not flap */
 #define RECENT_MS 60000 /* errors older than that are no problem any more */
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
 
 static uint64_t last_ms(const struct exit *e)
 {
@@ -56,7 +48,7 @@ void exit_forget(struct datapath *dp, uint32_t ifindex)
 const struct exit *exit_look(struct datapath *dp, uint32_t ifindex)
 {
 	struct exit *e = find(dp, ifindex);
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 	struct send_errors errors;
 
 	if (e->looked_ms && now - e->looked_ms < LOOK_MS)
@@ -129,7 +121,7 @@ void exits_survey(struct datapath *dp)
 	_cleanup_(sending_close) struct sending_ask ask = {};
 	uint32_t list[NEXT_HOPS_MAX];
 	size_t n = next_hop_exits(dp, list);
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 
 	for (size_t i = 0; i < n; i++)
 		find(dp, list[i])->used_ms = now;
@@ -179,7 +171,7 @@ static int loss_back(const struct dp_interface *i, struct sending *out)
 
 int exits_loss(struct datapath *dp, const struct dp_interface *i, struct sending *out)
 {
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 	int err;
 
 	*out = (struct sending){ .how = SENDS };
@@ -204,7 +196,7 @@ static bool exit_problem(struct datapath *dp, uint32_t ifindex, char *text, size
 	const struct exit *e = exit_look(dp, ifindex);
 	char name[IFNAMSIZ];
 
-	if (!e->grew_ms || now_ms() - e->grew_ms >= RECENT_MS || !if_indextoname(ifindex, name))
+	if (!e->grew_ms || monotonic_ms() - e->grew_ms >= RECENT_MS || !if_indextoname(ifindex, name))
 		return false;
 	snprintf(text, size, "the driver of %s loses packets that native XDP sends (`ethtool -S %s`: %s); if that "
 		 "goes on, set mode: generic", name, name, e->errors.counter);

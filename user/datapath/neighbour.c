@@ -5,6 +5,7 @@
  *   stale                           at once, but at most every 15 seconds
  * The kernel could keep them by itself (NTF_EXT_MANAGED), but such entries would stay when we are gone.
  */
+#include "base/clock.h"
 #include "datapath/neighbour.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 
@@ -20,14 +20,6 @@
 #define PAUSE_MAX_MS 15000
 #define STALE_PAUSE_MS 15000
 #define NUD_HAS_MAC (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
 
 bool neighbour_failed(const struct neighbour *b)
 {
@@ -145,7 +137,7 @@ static void ask_if_due(struct neighbours *n, struct neighbour *b, uint64_t now)
 
 void neighbours_tick(struct neighbours *n)
 {
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 	struct neighbour *b;
 
 	TAILQ_FOREACH(b, &n->all, in_all)
@@ -192,7 +184,7 @@ void neighbours_message(struct neighbours *n, const struct nlmsghdr *m)
 	struct neighbour *b = take_message(n, m);
 
 	if (b)
-		ask_if_due(n, b, now_ms());
+		ask_if_due(n, b, monotonic_ms());
 }
 
 static int on_answer(const struct nlmsghdr *m, void *arg)
@@ -232,7 +224,7 @@ struct neighbour *neighbour_get(struct neighbours *n, uint32_t ifindex, const st
 	TAILQ_INSERT_TAIL(&n->all, b, in_all);
 	SLIST_INSERT_HEAD(&n->buckets[bucket_of(ifindex, a)], b, in_bucket);
 	read_state(n, b);
-	ask_if_due(n, b, now_ms());
+	ask_if_due(n, b, monotonic_ms());
 	return b;
 }
 
@@ -242,6 +234,6 @@ void neighbours_resync(struct neighbours *n)
 
 	TAILQ_FOREACH(b, &n->all, in_all) {
 		read_state(n, b);
-		ask_if_due(n, b, now_ms());
+		ask_if_due(n, b, monotonic_ms());
 	}
 }

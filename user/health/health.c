@@ -10,9 +10,9 @@
 #include <event2/util.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #include "base/clean.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "health/checker.h"
 #include "health/spread.h"
@@ -62,14 +62,6 @@ static const struct checker *const checkers[CHECK_HTTP + 1] = {
 };
 
 /* ---- time ---- */
-
-static uint64_t clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
 
 static void wait_us(struct health_target *t, uint64_t us)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * An HTTP check passes when the answer to a GET has an expected status and ends in time. libcurl speaks HTTP; its
- * multi interface says which sockets and which timer it waits for, and those are events of our loop.
+ * An HTTP check passes when the answer to a GET has an expected status and ends in time. libcurl speaks
+ * HTTP, in our loop (loop/transfers.h).
  *
  * Every check is a connection of its own, straight to the endpoint: nothing is reused, followed, proxied or resolved.
  * The answer is thrown away, and after ANSWER_MAX bytes of it no more is read.
@@ -13,21 +13,20 @@
 
 #include "base/clean.h"
 #include "health/checker.h"
+#include "loop/transfers.h"
 
 #define ANSWER_MAX 65536 /* bytes of header, and of body */
 #define TARGET_TEXT (ENDPOINT_TEXT + 16)
 
 struct http {
-	struct event_base *base;
-	CURLM *multi;
-	struct event *timer;
+	struct transfers *transfers;
 };
 
 struct http_run {
 	struct http *http;
 	const struct check *check;
 	CURL *easy;
-	bool in_multi;
+	struct transfer transfer;
 	struct curl_slist *headers;
 	size_t header_bytes, body_bytes;
 	int socket_err; /* errno when no socket could be made */
@@ -41,8 +40,7 @@ static void http_stop(void *arg)
 {
 	struct http_run *run = arg;
 
-	if (run->in_multi)
-		curl_multi_remove_handle(run->http->multi, run->easy);
+	transfer_stop(&run->transfer);
 	curl_easy_cleanup(run->easy);
 	curl_slist_free_all(run->headers);
 	free(run);
@@ -114,7 +112,7 @@ static void judge(const struct http_run *run, CURLcode code, struct outcome *o)
 	}
 }
 
-static void end_run(struct http_run *ended, CURLcode code)
+static void end_run(void *ended, CURLcode code)
 {
 	_cleanup_(http_stopp) struct http_run *run = ended;
 	checker_done_fn done = run->done;
@@ -205,7 +203,6 @@ static int set_options(struct http_run *run, const struct endpoint *at)
 	bad |= curl_easy_setopt(e, CURLOPT_WRITEDATA, run);
 	bad |= curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
 	bad |= curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, run);
-	bad |= curl_easy_setopt(e, CURLOPT_PRIVATE, run);
 	return bad ? -ENOMEM : 0;
 }
 
@@ -226,117 +223,34 @@ static int http_start(struct event_base *base, void *shared, const struct endpoi
 		err = set_options(run, at);
 	if (err)
 		return err;
-	/* libcurl begins in its timer, not in here */
-	if (curl_multi_add_handle(run->http->multi, run->easy) != CURLM_OK)
-		return -ENOMEM;
-	run->in_multi = true;
+	run->transfer = (struct transfer){ .easy = run->easy, .done = end_run, .arg = run };
+	err = transfer_start(run->http->transfers, &run->transfer);
+	if (err)
+		return err;
 	*out = TAKE_PTR(run);
 	return 0;
 }
 
-/* ---- libcurl in our loop ---- */
-
-/* Hands over every check that has ended. What done does may stop and start others. */
-static void end_runs(struct http *http)
-{
-	struct CURLMsg *msg;
-	int left;
-
-	while ((msg = curl_multi_info_read(http->multi, &left))) {
-		CURLcode code = msg->data.result;
-		struct http_run *run = NULL;
-
-		if (msg->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&run);
-		end_run(run, code);
-	}
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct http *http = arg;
-	int running;
-
-	(void)fd, (void)what;
-	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	end_runs(http);
-}
-
-static void on_socket(evutil_socket_t fd, short what, void *arg)
-{
-	int mask = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
-	struct http *http = arg;
-	int running;
-
-	curl_multi_socket_action(http->multi, fd, mask, &running);
-	end_runs(http);
-}
-
-/* libcurl: "wait for this on that socket". An event that cannot be made ends in the check's timeout. */
-static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
-{
-	short flags = EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
-	struct event *event = assigned;
-	struct http *http = arg;
-
-	(void)easy;
-	if (event)
-		event_free(event);
-	event = what == CURL_POLL_REMOVE ? NULL : event_new(http->base, fd, flags, on_socket, http);
-	if (event)
-		event_add(event, NULL);
-	curl_multi_assign(http->multi, fd, event);
-	return 0;
-}
-
-/* libcurl: "call me in so many milliseconds"; -1: not at all. */
-static int set_timer(CURLM *multi, long ms, void *arg)
-{
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
-	struct http *http = arg;
-
-	(void)multi;
-	if (ms < 0)
-		event_del(http->timer);
-	else
-		event_add(http->timer, &tv);
-	return 0;
-}
+/* ---- what all share ---- */
 
 static void http_close(void *shared)
 {
 	struct http *http = shared;
 
-	if (http->multi)
-		curl_multi_cleanup(http->multi);
-	if (http->timer)
-		event_free(http->timer);
+	transfers_free(http->transfers);
 	free(http);
-	curl_global_cleanup();
 }
 
 static int http_open(struct event_base *base, void **shared)
 {
 	struct http *http = calloc(1, sizeof(*http));
+	int err = http ? transfers_new(base, &http->transfers) : -ENOMEM;
 
-	if (!http)
-		return -ENOMEM;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT)) {
+	if (err)
 		free(http);
-		return -ENOMEM;
-	}
-	*http = (struct http){ .base = base, .multi = curl_multi_init(), .timer = evtimer_new(base, on_timer, http) };
-	if (!http->multi || !http->timer) {
-		http_close(http);
-		return -ENOMEM;
-	}
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-	*shared = http;
-	return 0;
+	else
+		*shared = http;
+	return err;
 }
 
 const struct checker checker_http = { .open = http_open, .close = http_close, .start = http_start, .stop = http_stop };

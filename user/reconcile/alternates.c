@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/clean.h"
+#include "base/clock.h"
 #include "model/alternates.h"
 #include "reconcile/internal.h"
 
@@ -79,14 +80,14 @@ static void go_on_later(struct reconcile *r)
 
 void alternates_go_on(struct live *l, struct reconcile *r)
 {
-	uint64_t end = live_now_ms() + PORTION_MS;
+	uint64_t end = monotonic_ms() + PORTION_MS;
 	_cleanup_free_ bool *keeps = needs_work(l) ? keep_members(l) : NULL;
 
 	if (keeps && !l->n_alternates) {
 		drop_wider(l);
 		l->wider = wider_table(l);
 	}
-	while (keeps && needs_work(l) && live_now_ms() < end)
+	while (keeps && needs_work(l) && monotonic_ms() < end)
 		write_portion(l, r, keeps);
 	if (needs_work(l))
 		go_on_later(r);

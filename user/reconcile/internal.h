@@ -148,7 +148,6 @@ bool node_proven(const struct node *n); /* usable, and by more than the benefit 
 /* Whether the service has a backend that is proven: others wait for their first verdict then. */
 bool live_proven(const struct live *l);
 void live_free(struct live *l);
-uint64_t live_now_ms(void); /* CLOCK_MONOTONIC */
 void live_mark_dirty(struct live *l, struct reconcile *r);
 void live_unmark(struct live *l, struct reconcile *r);
 void live_work(evutil_socket_t fd, short what, void *arg); /* rewrites the slots of the first dirty service */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clean.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "model/transition.h"
 #include "reconcile/internal.h"
@@ -86,7 +87,7 @@ static bool make_times(struct live *l, uint32_t n)
 	if (!since)
 		return false;
 	for (uint32_t i = 0; i < n; i++)
-		since[i] = l->since ? l->since[i & (l->n_since - 1)] : live_now_ms() / 1000;
+		since[i] = l->since ? l->since[i & (l->n_since - 1)] : monotonic_ms() / 1000;
 	free(l->since);
 	l->since = since;
 	l->n_since = n;
@@ -126,7 +127,7 @@ static bool has_ended(const struct live *l)
 
 static bool over_deadline(const struct live *l, const struct place *p)
 {
-	return p->admin == ADMIN_DRAINING && l->conf && live_now_ms() - p->drained_ms >= l->conf->tracking.drain_ms;
+	return p->admin == ADMIN_DRAINING && l->conf && monotonic_ms() - p->drained_ms >= l->conf->tracking.drain_ms;
 }
 
 static bool may_keep(const struct live *l, const struct place *p)
@@ -270,7 +271,7 @@ static bool meet_deadlines(struct live *l, struct reconcile *r)
 static void end_phases(struct live *l, struct reconcile *r, const struct look *k)
 {
 	__u64 *slots = dp_slots(r->dp) + l->first_slot;
-	uint32_t now = live_now_ms() / 1000, observe = (l->conf->tracking.transition_ms + 999) / 1000;
+	uint32_t now = monotonic_ms() / 1000, observe = (l->conf->tracking.transition_ms + 999) / 1000;
 
 	l->moving = 0;
 	for (uint32_t i = 0; i < l->n_slots; i++) {

@@ -2,9 +2,9 @@
 /* A service as it is in the kernel: its slots follow who of its backends may be chosen. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clean.h"
+#include "base/clock.h"
 #include "model/alternates.h"
 #include "model/transition.h"
 #include "reconcile/internal.h"
@@ -68,14 +68,6 @@ void live_mark_dirty(struct live *l, struct reconcile *r)
 }
 
 /* ---- slots ---- */
-
-uint64_t live_now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
 
 uint32_t live_table_slot(const struct live *l, uint32_t slot)
 {
@@ -142,11 +134,11 @@ void live_write_slots(struct live *l, struct reconcile *r, uint32_t first_slot, 
 {
 	const __u64 *old = dp_slots(r->dp) + l->first_slot;
 	__u64 *slots = dp_slots(r->dp) + first_slot;
-	bool young = l->born_ms && live_now_ms() - l->born_ms < YOUNG_MS;
+	bool young = l->born_ms && monotonic_ms() - l->born_ms < YOUNG_MS;
 	_cleanup_free_ bool *keeps = keep_members(l);
 	bool stay = !young && l->conf->tracking.transition_ms && keeps && something_stays(l, old, n_slots, keeps) &&
 		    keep_begin(l, r, n_slots);
-	uint32_t now = live_now_ms() / 1000;
+	uint32_t now = monotonic_ms() / 1000;
 
 	l->moving = 0;
 	for (uint32_t i = 0; i < n_slots; i++) {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "reconcile/internal.h"
 
@@ -242,7 +243,7 @@ static int fresh_live(struct reconcile *r, struct plan *p)
 		return -ENOMEM;
 	p->fresh = true;
 	p->live->id = SHUNT_UNSET;
-	p->live->born_ms = live_now_ms();
+	p->live->born_ms = monotonic_ms();
 	strcpy(p->live->name, p->want->name);
 	if (space_take(&r->service_ids, 1, &p->live->id))
 		return err_r(-ENOSPC, "more services than limits.services (%u): raise it", r->service_ids.size);
@@ -373,7 +374,7 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 		at->ranks = b->weight;
 	at->server_id = b->server_id;
 	if (b->admin != at->admin || !at->drained_ms)
-		at->drained_ms = live_now_ms();
+		at->drained_ms = monotonic_ms();
 	at->let_go = false;
 	l->n_retiring -= at->retiring;
 	at->retiring = false;
@@ -392,7 +393,7 @@ static bool may_retire(const struct live *l, const struct place *p)
 static void retire(struct live *l, struct place *p)
 {
 	if (p->admin != ADMIN_DRAINING)
-		p->drained_ms = live_now_ms();
+		p->drained_ms = monotonic_ms();
 	p->admin = ADMIN_DRAINING;
 	l->n_retiring += !p->retiring;
 	p->retiring = true;

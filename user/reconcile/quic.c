@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/clock.h"
 #include "reconcile/internal.h"
 
 uint32_t quic_flags(const struct service *s)
@@ -62,9 +63,9 @@ bool quic_busy(struct live *l, struct reconcile *r, uint32_t place)
 		return false;
 	if (c.packets != p->quic_packets) {
 		p->quic_packets = c.packets;
-		p->quic_ms = live_now_ms();
+		p->quic_ms = monotonic_ms();
 	}
-	return p->quic_ms && live_now_ms() - p->quic_ms < l->conf->tracking.udp_ms;
+	return p->quic_ms && monotonic_ms() - p->quic_ms < l->conf->tracking.udp_ms;
 }
 
 static void wanted_of(const struct live *l, struct quic_entry *all, size_t *n)
