@@ -782,6 +782,33 @@ static void a_hundred_thousand_backends_are_read_in_a_few_seconds(void **state)
 	assert_int_equal(c->services[99].n_backends, 1000);
 }
 
+/* A list with one more item than it may have, item having one %d, and what is said of it. */
+__attribute__((format(printf, 2, 0))) static void assert_endless(const char *head, const char *item, int most, const char *expected)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	fprintf(f, "%s\n", head);
+	for (int i = 0; i <= most; i++) {
+		fputs("  - ", f);
+		fprintf(f, item, i);
+		fputc('\n', f);
+	}
+	fclose(f);
+	assert_refused(text, expected);
+}
+
+static void lists_of_discovery_have_an_end(void **state)
+{
+	(void)state;
+	assert_endless("sources:", "{ consul: {}, name: c%d }", SOURCES_MAX, "test.yaml:258: there are more than 256 sources");
+	assert_endless("register:", "{ consul: { service: s%d }, address: \"10.0.0.1:80\" }", ANNOUNCES_MAX,
+		       "test.yaml:1026: there are more than 1024 servers to register");
+	assert_endless("services:\n- name: a\n  listen: 192.0.2.1:80/tcp\n  discover:", "consul: { service: s%d }", DISCOVERS_MAX,
+		       "test.yaml:261: there are more than 256 discovers of one service");
+}
+
 static void hostile_files_are_refused_in_a_few_seconds(void **state)
 {
 	static const char *const pieces[] = { "[",    "{",   "- ",       "? ",     "&a x: ", "*a ,",    "a: {",
@@ -838,6 +865,7 @@ int main(void)
 		cmocka_unit_test(a_long_text_is_not_cut_within_a_character),
 		cmocka_unit_test(a_near_word_is_found_and_a_far_one_is_not),
 		cmocka_unit_test(a_hundred_thousand_backends_are_read_in_a_few_seconds),
+		cmocka_unit_test(lists_of_discovery_have_an_end),
 		cmocka_unit_test(hostile_files_are_refused_in_a_few_seconds),
 	};
 

@@ -3,13 +3,14 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/file.h"
 #include "config/read.h"
 
 #define FILE_MAX ((size_t)16 << 20) /* bytes */
+#define TOO_LARGE "is larger than %zu MiB, which no configuration is; is it the right file?"
 
 /* ---- lines for what the model finds wrong ---- */
 
@@ -134,8 +135,7 @@ static int parse(const char *text, size_t len, struct mistakes *m, struct config
 	int err;
 
 	if (len > FILE_MAX) {
-		mistake(m, 0, "is larger than %zu MiB, which no configuration is; is it the right file?",
-			FILE_MAX >> 20);
+		mistake(m, 0, TOO_LARGE, FILE_MAX >> 20);
 		return -EINVAL;
 	}
 	err = tree_parse(text, len, m, &tree);
@@ -164,49 +164,21 @@ int config_parse(const char *name, const char *text, size_t len, config_error_fn
 	return 0;
 }
 
-/* Everything from fd, or one byte more than a file may have. 0 or -errno. */
-static int read_all(int fd, char **out, size_t *len)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t used = 0, room = 0;
-	ssize_t n;
-
-	do {
-		if (used == room) {
-			char *grown = realloc(text, room = room ? 2 * room : 64 << 10);
-
-			if (!grown)
-				return -ENOMEM;
-			text = grown;
-		}
-		n = read(fd, text + used, room - used);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		used += n > 0 ? n : 0;
-	} while (n && used <= FILE_MAX);
-	*out = TAKE_PTR(text);
-	*len = used;
-	return 0;
-}
-
-static int read_file(const char *path, char **out, size_t *len)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : read_all(fd, out, len);
-}
-
 int config_load(const char *path, config_error_fn report, void *arg, struct config **out)
 {
 	_cleanup_free_ char *text = NULL, *sentence = NULL;
 	size_t len = 0;
-	int err = read_file(path, &text, &len);
+	int err = file_read(path, FILE_MAX, &text, &len), n;
 
 	if (!err)
 		return config_parse(path, text, len, report, arg, out);
-	if (asprintf(&sentence, "%s: cannot be read: %s; is the path right, and may you read it?", path,
-		     strerror(-err)) < 0)
+	if (err == -EFBIG)
+		n = asprintf(&sentence, "%s: " TOO_LARGE, path, FILE_MAX >> 20);
+	else
+		n = asprintf(&sentence, "%s: cannot be read: %s; is the path right, and may you read it?", path,
+			     strerror(-err));
+	if (n < 0)
 		return -ENOMEM;
 	report(arg, sentence);
-	return err;
+	return err == -EFBIG ? -EINVAL : err;
 }

@@ -17,4 +17,15 @@ int config_parse(const char *name, const char *text, size_t len, config_error_fn
 /* The same from a file; a file that cannot be read is reported too (and its errno returned). */
 int config_load(const char *path, config_error_fn report, void *arg, struct config **out);
 
+/*
+ * Backends by themselves, as YAML or JSON: one ("10.0.0.11:80" or { address: "10.0.0.11:80", weight: 50 }), a list of
+ * them, or { backends: [...] }, with the keys that a service's backends have. *out is freed by the caller; errors as
+ * of config_parse.
+ */
+int config_parse_backends(const char *name, const char *text, size_t len, config_error_fn report, void *arg,
+			  struct backend **out, size_t *n);
+/* What a service may have under discover, by itself. The caller clears each of *out, then frees it. */
+int config_parse_discovers(const char *name, const char *text, size_t len, config_error_fn report, void *arg,
+			   struct discover **out, size_t *n);
+
 #endif

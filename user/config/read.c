@@ -55,6 +55,8 @@ static const char *wanted_kinds(unsigned kinds)
 		return "a mapping ({ key: value }, or lines of key: value)";
 	case NODE_SCALAR | NODE_LIST:
 		return "one value or a list of values ([a, b])";
+	case NODE_MAP | NODE_LIST:
+		return "a mapping ({ key: value }) or a list of them";
 	default:
 		return "one value or a mapping ({ key: value })";
 	}
@@ -345,9 +347,9 @@ void read_path(struct reader *r, const struct key *k, const struct node *value, 
 			SHOWN(value->text), k->help);
 }
 
-/* ---- lists of paths ---- */
+/* ---- lists of texts ---- */
 
-static void add_path(struct reader *r, const struct key *k, const struct node *item, struct texts *t)
+static void add_text(struct reader *r, const struct key *k, const struct node *item, struct texts *t)
 {
 	char **new;
 
@@ -361,8 +363,8 @@ static void add_path(struct reader *r, const struct key *k, const struct node *i
 		t->n++;
 }
 
-static void read_paths(struct reader *r, const struct key *k, const struct node *value, struct texts *t,
-		       bool (*is_fine)(const char *path), const char *remedy)
+void read_list(struct reader *r, const struct key *k, const struct node *value, struct texts *t,
+	       bool (*is_fine)(const char *text), const char *remedy)
 {
 	if (!node_items(value))
 		mistake(r->mistakes, value->line, "\"%s\" is empty; write, for example, %s, or remove the line",
@@ -376,7 +378,7 @@ static void read_paths(struct reader *r, const struct key *k, const struct node 
 		if (!item_is_fine(r, k, item))
 			continue;
 		if (is_fine(item->text))
-			add_path(r, k, item, t);
+			add_text(r, k, item, t);
 		else
 			mistake(r->mistakes, item->line, "\"%s\" in \"%s\" is %s", SHOWN(item->text), k->name, remedy);
 	}
@@ -384,13 +386,13 @@ static void read_paths(struct reader *r, const struct key *k, const struct node 
 
 void read_cgroups(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
-	read_paths(r, k, value, field, cgroup_path_is_fine,
+	read_list(r, k, value, field, cgroup_path_is_fine,
 		   "no cgroup; write its path below the root of cgroup v2, from /, without // and .., at most 31 "
 		   "levels, such as /system.slice/web.service");
 }
 
 void read_namespaces(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
-	read_paths(r, k, value, field, namespace_path_is_fine,
+	read_list(r, k, value, field, namespace_path_is_fine,
 		   "no path of a network namespace; write the whole path of its file, from /, such as /run/netns/blue");
 }

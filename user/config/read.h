@@ -12,8 +12,10 @@
 
 #include "config/mistake.h"
 #include "config/tree.h"
+#include "model/model.h"
 
 #define SCHEMA_KEYS_MAX 24
+#define TEXT_MAX 1023 /* characters of names, paths and URLs */
 
 struct reader {
 	struct mistakes *mistakes;
@@ -69,6 +71,9 @@ void read_path(struct reader *r, const struct key *k, const struct node *value,
 	       void *field); /* absolute, to a char * */
 void read_cgroups(struct reader *r, const struct key *k, const struct node *value,
 		  void *field); /* to a struct texts */
+/* To a struct texts; remedy: how a sentence ends about an item that is not fine. */
+void read_list(struct reader *r, const struct key *k, const struct node *value, struct texts *t,
+	       bool (*is_fine)(const char *text), const char *remedy);
 void read_namespaces(struct reader *r, const struct key *k, const struct node *value,
 		     void *field); /* to a struct texts */
 void read_duration(struct reader *r, const struct key *k, const struct node *value,
@@ -95,6 +100,14 @@ char *text_keep(struct reader *r, const char *text);
 
 extern const struct schema host_schema; /* of a whole file; fills a struct config */
 void read_services(struct reader *r, const struct key *k, const struct node *value, void *field);
+void read_sources(struct reader *r, const struct key *k, const struct node *value, void *field);
+void read_announces(struct reader *r, const struct key *k, const struct node *value, void *field);
+void read_discovers(struct reader *r, const struct key *k, const struct node *value,
+		    void *field); /* one or a list, to a struct service; k is not looked at */
+void read_address(struct reader *r, const struct key *k, const struct node *value, void *field); /* to a struct endpoint */
+void read_health(struct reader *r, const struct key *k, const struct node *value, void *field); /* to a struct check */
+/* A backend, a list of backends, or a mapping with "backends": into s. */
+void read_backend_document(struct reader *r, const struct node *root, struct service *s);
 void fit_services(struct reader *r); /* when the limits are known: what services leave out and depends on them */
 
 #endif

@@ -132,7 +132,7 @@ static const struct key health_keys[] = {
 };
 static const struct schema health_schema = SCHEMA("health", health_keys);
 
-static void read_health(struct reader *r, const struct key *k, const struct node *value, void *field)
+void read_health(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	struct check *c = field;
 
@@ -182,7 +182,7 @@ void fit_services(struct reader *r)
 
 /* ---- backends ---- */
 
-static void read_address(struct reader *r, const struct key *k, const struct node *value, void *field)
+void read_address(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	struct endpoint at;
 
@@ -205,8 +205,6 @@ static void read_server_id(struct reader *r, const struct key *k, const struct n
 			"as \"0a0b\"",
 			SHOWN(value->text), SERVER_ID_MAX);
 }
-
-static const char *const admin_names[] = { "enabled", "draining", "disabled" }; /* in the order of enum admin */
 
 static const struct key backend_keys[] = {
 	{ "address", NODE_SCALAR, read_address, offsetof(struct backend, at), .required = true,
@@ -243,6 +241,28 @@ static void read_backends(struct reader *r, const struct key *k, const struct no
 			return;
 		s->n_backends++;
 		read_backend(r, item, new);
+	}
+}
+
+static const struct key document_keys[] = {
+	{ "backends", NODE_LIST, read_backends, 0, .required = true, .help = "[\"10.0.0.11:80\"]" },
+};
+static const struct schema document_schema = SCHEMA("a list of backends", document_keys);
+
+void read_backend_document(struct reader *r, const struct node *root, struct service *s)
+{
+	struct backend *one;
+
+	if (root->kind == NODE_LIST) {
+		read_backends(r, NULL, root, s);
+	} else if (root->kind == NODE_MAP && node_key(root, "backends", strlen("backends"))) {
+		read_schema(r, &document_schema, root, s);
+	} else {
+		one = array_add(r, &s->backends, 0, sizeof(*one));
+		if (!one)
+			return;
+		s->n_backends = 1;
+		read_backend(r, root, one);
 	}
 }
 
@@ -309,8 +329,7 @@ static const struct key service_keys[] = {
 	  .max = FLOWS_MAX, .help = "65536" },
 	{ "health", NODE_SCALAR | NODE_MAP, read_health, offsetof(struct service, check), .help = "{ tcp: {} }" },
 	{ "backends", NODE_LIST, read_backends, 0, .help = "[\"10.0.0.11:80\"]" },
-	{ "discover", .help = "discovering backends is not available in this version; remove this line and list them "
-			      "under backends" },
+	{ "discover", NODE_MAP | NODE_LIST, read_discovers, 0, .help = "{ consul: { service: web } }" },
 };
 static const struct schema service_schema = SCHEMA("a service", service_keys);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Deep copies in one expression each: 0 or -ENOMEM; what was empty stays NULL. Within model only. */
+/* Deep copies in one expression each: 0 or -ENOMEM; what was empty stays NULL. Comparing texts. Within model only. */
 #ifndef MODEL_COPY_H
 #define MODEL_COPY_H
 
@@ -15,6 +15,12 @@ static inline int text_copy(char **to, const char *from)
 	return from && !*to ? -ENOMEM : 0;
 }
 
+/* NULL is equal to NULL alone. */
+static inline bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
 static inline void *memory_copy(const void *from, size_t n, size_t size)
 {
 	void *to = n ? reallocarray(NULL, n, size) : NULL;
@@ -22,7 +28,6 @@ static inline void *memory_copy(const void *from, size_t n, size_t size)
 	return to ? memcpy(to, from, n * size) : NULL;
 }
 
-void texts_clear(struct texts *t);
 int texts_copy(struct texts *to, const struct texts *from); /* to is empty */
 
 #define ARRAY_COPY(to, from, n) ((*(to) = memory_copy(from, n, sizeof(**(to)))) || !(n) ? 0 : -ENOMEM)

@@ -348,6 +348,93 @@ static void diff_where(struct walk *w, const struct service *from, const struct 
 	text_field(w, no_backend_names[from->refuses], no_backend_names[to->refuses]);
 }
 
+/* ---- discovery ---- */
+
+static bool same_discovers(const struct service *a, const struct service *b)
+{
+	if (a->n_discovers != b->n_discovers)
+		return false;
+	for (size_t i = 0; i < a->n_discovers; i++)
+		if (!discover_equal(&a->discovers[i], &b->discovers[i]) || a->discovers[i].allow_none != b->discovers[i].allow_none)
+			return false;
+	return true;
+}
+
+/* In the order of the list, which says who speaks for an endpoint. */
+static char *discovers_text(const struct service *s, char *text, size_t size)
+{
+	char one[DISCOVER_TEXT];
+	size_t used = 0;
+
+	snprintf(text, size, "nothing");
+	for (size_t i = 0; i < s->n_discovers && used < size; i++)
+		used += snprintf(text + used, size - used, "%s%s", i ? "; " : "", discover_format(&s->discovers[i], one));
+	return text;
+}
+
+/* Who is meant where no source is named. */
+static void diff_firsts(struct walk *w, const struct config *from, const struct config *to)
+{
+	for (int kind = 0; kind < N_SOURCE_KINDS; kind++) {
+		const struct source *was = config_source(from, kind, NULL), *is = config_source(to, kind, NULL);
+
+		subject(w, "first source of kind %s", source_kind_names[kind]);
+		if (was && is)
+			text_field(w, was->name, is->name);
+	}
+}
+
+static void diff_sources(struct walk *w, const struct config *from, const struct config *to)
+{
+	for (size_t i = 0; i < from->n_sources; i++) {
+		const struct source *was = &from->sources[i], *is = config_source(to, was->kind, was->name);
+
+		subject(w, "source %s", was->name);
+		if (!is)
+			say(w, DIFF_REMOVED, NULL, NULL);
+		else if (!source_equal(was, is))
+			say(w, DIFF_CHANGED, "its settings of before", "other settings");
+	}
+	for (size_t i = 0; i < to->n_sources; i++) {
+		subject(w, "source %s", to->sources[i].name);
+		if (!config_source(from, to->sources[i].kind, to->sources[i].name))
+			say(w, DIFF_ADDED, NULL, source_kind_names[to->sources[i].kind]);
+	}
+}
+
+static bool is_announced(const struct config *c, const struct announce *a)
+{
+	for (size_t i = 0; i < c->n_announces; i++)
+		if (announce_equal(&c->announces[i], a))
+			return true;
+	return false;
+}
+
+static void diff_announce(struct walk *w, enum diff_kind kind, const struct announce *a)
+{
+	char at[ENDPOINT_TEXT];
+
+	subject(w, "register %s %s at %s", source_kind_names[a->kind], a->name, endpoint_format(&a->at, at));
+	say(w, kind, NULL, NULL);
+}
+
+static void diff_discovery(struct walk *w, const struct config *from, const struct config *to)
+{
+	char a[STATE_TEXT], b[STATE_TEXT];
+
+	subject(w, "state");
+	if (from->state || to->state) /* else it goes by pins, which are said */
+		text_field(w, config_state(from, a), config_state(to, b));
+	diff_sources(w, from, to);
+	diff_firsts(w, from, to);
+	for (size_t i = 0; i < from->n_announces; i++)
+		if (!is_announced(to, &from->announces[i]))
+			diff_announce(w, DIFF_REMOVED, &from->announces[i]);
+	for (size_t i = 0; i < to->n_announces; i++)
+		if (!is_announced(from, &to->announces[i]))
+			diff_announce(w, DIFF_ADDED, &to->announces[i]);
+}
+
 static void diff_service(struct walk *w, const struct service *from, const struct service *to)
 {
 	char a[VALUE_MAX], b[VALUE_MAX], key[SUBJECT_MAX];
@@ -368,6 +455,9 @@ static void diff_service(struct walk *w, const struct service *from, const struc
 	number_field(w, key, from->slots, to->slots);
 	diff_where(w, from, to);
 	diff_tracking(w, from, to);
+	subject(w, "service %s: discover", from->name);
+	if (!same_discovers(from, to)) /* what differs may have no room in the text */
+		say(w, DIFF_CHANGED, discovers_text(from, a, sizeof(a)), discovers_text(to, b, sizeof(b)));
 	diff_backends(w, from, to);
 }
 
@@ -416,7 +506,22 @@ void config_diff(const struct config *from, const struct config *to, diff_fn fn,
 	diff_backend_role(&w, from, to);
 	diff_sockets(&w, from, to);
 	diff_limits(&w, from, to);
+	diff_discovery(&w, from, to);
 	diff_services(&w, from, to);
+}
+
+static void note_difference(void *differs, const struct diff *d)
+{
+	(void)d;
+	*(bool *)differs = true;
+}
+
+bool config_differs(const struct config *from, const struct config *to)
+{
+	bool differs = false;
+
+	config_diff(from, to, note_difference, &differs);
+	return differs;
 }
 
 /* ---- in words ---- */

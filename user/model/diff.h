@@ -18,6 +18,8 @@ typedef void (*diff_fn)(void *arg, const struct diff *d);
 /* Calls fn for each thing that `to` has otherwise than `from`: settings first, then services in order of name. */
 void config_diff(const struct config *from, const struct config *to, diff_fn fn, void *arg);
 
+bool config_differs(const struct config *from, const struct config *to);
+
 #define DIFF_TEXT 2048
 /* As what will happen: "service web: backend 10.0.0.11:80: enabled -> draining". Returns text. */
 char *diff_change(const struct diff *d, char text[DIFF_TEXT]);

@@ -10,6 +10,8 @@ static int by_listen(const void *a, const void *b)
 	const struct listener *left = a, *right = b;
 	int order = listen_compare(left->at, right->at);
 
+	if (!order)
+		order = left->offered - right->offered;
 	return order ? order : (left->service > right->service) - (left->service < right->service);
 }
 
@@ -25,7 +27,7 @@ int listeners_collect(const struct config *c, struct listeners *out)
 	all.n = 0;
 	for (size_t i = 0; i < c->n_services; i++)
 		for (size_t k = 0; k < c->services[i].n_listens; k++)
-			all.list[all.n++] = (struct listener){ &c->services[i].listens[k], i };
+			all.list[all.n++] = (struct listener){ &c->services[i].listens[k], i, c->services[i].offered_by != NULL };
 	qsort(all.list, all.n, sizeof(*all.list), by_listen);
 	*out = all;
 	return 0;

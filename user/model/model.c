@@ -3,6 +3,7 @@
 #include "model/model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "model/copy.h"
 
 const char *const algorithm_names[4] = { "consistent", "round-robin", "random", "least-connections" };
+const char *const admin_names[3] = { "enabled", "draining", "disabled" };
 const char *const affinity_names[2] = { "flow", "client" };
 const char *const where_names[2] = { "edge", "socket" };
 const char *const no_backend_names[2] = { "unreachable", "refused" };
@@ -56,7 +58,15 @@ void config_free(struct config *c)
 		return;
 	for (size_t i = 0; i < c->n_services; i++)
 		service_clear(&c->services[i]);
+	for (size_t i = 0; i < c->n_sources; i++)
+		source_clear(&c->sources[i]);
+	for (size_t i = 0; i < c->n_announces; i++)
+		announce_clear(&c->announces[i]);
 	free(c->services);
+	free(c->sources);
+	free(c->announces);
+	free(c->state);
+	config_overrides_clear(c);
 	free(c->interfaces);
 	free(c->control_socket);
 	free(c->control_group);
@@ -78,6 +88,21 @@ static int services_copy(const struct config *from, struct config *to)
 	return 0;
 }
 
+static int sources_copy(const struct config *from, struct config *to)
+{
+	to->sources = calloc(from->n_sources + 1, sizeof(*to->sources));
+	to->announces = calloc(from->n_announces + 1, sizeof(*to->announces));
+	if (!to->sources || !to->announces)
+		return -ENOMEM;
+	for (; to->n_sources < from->n_sources; to->n_sources++)
+		if (source_copy(&from->sources[to->n_sources], &to->sources[to->n_sources]))
+			return -ENOMEM;
+	for (; to->n_announces < from->n_announces; to->n_announces++)
+		if (announce_copy(&from->announces[to->n_announces], &to->announces[to->n_announces]))
+			return -ENOMEM;
+	return 0;
+}
+
 struct config *config_copy(const struct config *from)
 {
 	_cleanup_(config_freep) struct config *c = malloc(sizeof(*c));
@@ -91,11 +116,17 @@ struct config *config_copy(const struct config *from)
 	c->except = (struct texts){};
 	c->backend.allow = NULL;
 	c->services = NULL;
-	c->n_services = 0; /* counts what is copied so far */
+	c->sources = NULL;
+	c->announces = NULL;
+	c->state = NULL;
+	c->overrides = NULL;
+	c->n_overrides = 0;
+	c->n_services = c->n_sources = c->n_announces = 0; /* count what is copied so far */
 	if (ARRAY_COPY(&c->interfaces, from->interfaces, from->n_interfaces) ||
 	    text_copy(&c->control_socket, from->control_socket) ||
 	    text_copy(&c->control_group, from->control_group) || text_copy(&c->pins, from->pins) ||
-	    text_copy(&c->cgroup, from->cgroup) || texts_copy(&c->except, &from->except) ||
+	    text_copy(&c->cgroup, from->cgroup) || text_copy(&c->state, from->state) ||
+	    sources_copy(from, c) || config_overrides_copy(from, c) || texts_copy(&c->except, &from->except) ||
 	    ARRAY_COPY(&c->backend.allow, from->backend.allow, from->backend.n_allow) || services_copy(from, c))
 		return NULL;
 	return TAKE_PTR(c);
@@ -204,4 +235,38 @@ int config_service_delete(struct config *c, const char *name)
 	c->n_services--;
 	memmove(c->services + i, c->services + i + 1, (c->n_services - i) * sizeof(*c->services));
 	return 0;
+}
+
+/* ---- discovery ---- */
+
+const struct source *config_source(const struct config *c, enum source_kind kind, const char *name)
+{
+	for (size_t i = 0; i < c->n_sources; i++)
+		if (c->sources[i].kind == kind && (!name || !strcmp(c->sources[i].name, name)))
+			return &c->sources[i];
+	return NULL;
+}
+
+char *config_state(const struct config *c, char text[STATE_TEXT])
+{
+	static const char bpffs[] = "/sys/fs/bpf/";
+	const char *name = strncmp(c->pins, bpffs, strlen(bpffs)) ? c->pins + 1 : c->pins + strlen(bpffs);
+
+	if (c->state) {
+		snprintf(text, STATE_TEXT, "%s", c->state);
+		return text;
+	}
+	snprintf(text, STATE_TEXT, "/var/lib/%s", name);
+	for (char *slash = text + strlen("/var/lib/"); *slash; slash++)
+		if (*slash == '/')
+			*slash = '-';
+	return text;
+}
+
+int admin_parse(const char *word)
+{
+	for (size_t i = 0; word && i < ARRAY_SIZE(admin_names); i++)
+		if (!strcmp(admin_names[i], word))
+			return i;
+	return -1;
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "model/source.h"
 
 enum algorithm { ALGORITHM_CONSISTENT, ALGORITHM_ROUND_ROBIN, ALGORITHM_RANDOM, ALGORITHM_LEAST_CONNECTIONS };
 enum affinity { AFFINITY_FLOW, AFFINITY_CLIENT }; /* what stays together: a flow, or all flows of a client's address */
@@ -25,6 +26,8 @@ extern const char *const forward_names[5]; /* "ipip", "gue", "l2", "nat", "local
 
 /* What the operator says of a backend. */
 enum admin { ADMIN_ENABLED, ADMIN_DRAINING, ADMIN_DISABLED };
+extern const char *const admin_names[3]; /* "enabled", "draining", "disabled" */
+int admin_parse(const char *word); /* an enum admin; -1: it is none of them */
 
 /* What a backend of a service is: one word everywhere (configuration, command line, JSON, metrics). */
 enum state { STATE_UNKNOWN, STATE_HEALTHY, STATE_UNHEALTHY, STATE_EJECTED, STATE_DRAINING, STATE_DISABLED, N_STATES };
@@ -80,6 +83,22 @@ struct backend {
 	uint32_t weight;
 	enum admin admin;
 	struct server_id server_id;
+	uint32_t from; /* 0: listed under the service; number of its discover, from 1, that found it; above that: found before */
+	bool overridden; /* by the operator; then below_* is what the layers below say */
+	uint32_t below_weight;
+	enum admin below_admin;
+};
+
+/*
+ * What the operator said of an endpoint of a service by a command: above what is listed and what is found, whether the
+ * endpoint is there or not, until it is taken back.
+ */
+struct override {
+	char *service;
+	struct endpoint at;
+	bool has_weight, has_admin;
+	uint32_t weight;
+	enum admin admin;
 };
 
 /* How flows are kept while slots change their owners (bpf/slot.h). */
@@ -98,13 +117,6 @@ struct tracking tracking_default(void);
 #define FLOWS_MIN 512
 #define FLOWS_MAX (1 << 22) /* of one service */
 #define LIMIT_FLOWS_MAX (1 << 26) /* of all together */
-
-/* A list of texts. */
-struct texts {
-	char **list;
-	size_t n;
-};
-bool texts_have(const struct texts *t, const char *text);
 
 /* Processes are named by their cgroups and network namespaces, at most so many of each in a list. */
 #define TEXTS_MAX 256
@@ -137,6 +149,9 @@ struct service {
 	bool refuses; /* no usable backend: ECONNREFUSED for local connections; else EHOSTUNREACH */
 	struct backend *backends;
 	size_t n_backends;
+	struct discover *discovers; /* who finds further backends; of an endpoint that several find the first speaks */
+	size_t n_discovers;
+	char *offered_by; /* name of the source from which the service itself comes; NULL: the operator lists it */
 };
 /* A service of which nothing is said yet: no name, no listens, no check, no backends, the rest at its default. */
 struct service service_default(void);
@@ -148,6 +163,22 @@ struct interface {
 	unsigned roles;
 	enum xdp_mode mode;
 };
+
+/* A server of this host that is announced where others discover it, for as long as its check passes. */
+struct announce {
+	enum source_kind kind; /* SOURCE_CONSUL or SOURCE_ETCD */
+	char *source; /* as in struct discover */
+	char *name; /* consul: the service; etcd: the prefix */
+	char *id; /* consul: of this instance; etcd: what follows the prefix; NULL: made of name and address */
+	struct endpoint at;
+	uint32_t weight;
+	struct texts tags; /* consul */
+	struct check check; /* CHECK_NONE: it is believed to be there as long as the daemon is */
+	uint32_t ttl_ms; /* without a word from us for so long the announcement is over */
+};
+void announce_clear(struct announce *a);
+int announce_copy(const struct announce *from, struct announce *to); /* deep; -ENOMEM */
+bool announce_equal(const struct announce *a, const struct announce *b);
 
 /* Sizes of the maps, fixed while they are loaded. */
 struct limits {
@@ -185,9 +216,16 @@ struct config {
 	struct texts except; /* cgroups whose processes are left alone, as in service.clients.cgroups */
 	struct limits limits;
 	uint32_t checks_under_way; /* at most so many at once */
+	char *state; /* directory for what outlives a restart: overrides, and what sources found last; NULL: by the name of pins */
 
+	struct source *sources; /* in the order of the file */
+	size_t n_sources;
+	struct announce *announces;
+	size_t n_announces;
 	struct service *services;
 	size_t n_services;
+	struct override *overrides; /* sorted by service and endpoint */
+	size_t n_overrides;
 };
 
 /* Everything at its default, no interfaces and no services. NULL: out of memory. */
@@ -208,6 +246,24 @@ int service_copy(const struct service *from, struct service *to); /* deep; -ENOM
  * AT_SOCKET, if connections are balanced and the service has backends here. A local service is AT_EDGE alone.
  */
 unsigned service_is_at(const struct config *c, const struct service *s);
+
+/* The source that a discover or announce means: by name, or the first of its kind. NULL: none is listed. */
+const struct source *config_source(const struct config *c, enum source_kind kind, const char *name);
+
+#define STATE_TEXT 300
+/*
+ * The directory of state: what is configured, or /var/lib/ and what pins are called below /sys/fs/bpf, with - for /.
+ * Returns text.
+ */
+char *config_state(const struct config *c, char text[STATE_TEXT]);
+
+/* What the operator said of a service's endpoint; NULL: nothing. */
+const struct override *config_override(const struct config *c, const char *service, const struct endpoint *at);
+/* In the place of what was said (o is copied). One that says neither weight nor state takes that back. -ENOMEM */
+int config_override_set(struct config *c, const struct override *o);
+void config_overrides_clear(struct config *c);
+bool config_overrides_equal(const struct config *a, const struct config *b);
+int config_overrides_copy(const struct config *from, struct config *to); /* in the place of what was there; -ENOMEM */
 
 struct backend *service_backend(const struct service *s, const struct endpoint *at); /* NULL: none */
 int service_backend_add(struct service *s, const struct backend *b); /* -EEXIST, -ENOMEM */

@@ -8,11 +8,6 @@
 #include "model/copy.h"
 #include "model/model.h"
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
 struct tracking tracking_default(void)
 {
 	return (struct tracking){ .transition_ms = 300 * 1000,
@@ -63,7 +58,22 @@ void service_clear(struct service *s)
 	texts_clear(&s->clients.cgroups);
 	texts_clear(&s->clients.namespaces);
 	free(s->backends);
+	for (size_t i = 0; i < s->n_discovers; i++)
+		discover_clear(&s->discovers[i]);
+	free(s->discovers);
+	free(s->offered_by);
 	*s = (struct service){};
+}
+
+static int discovers_copy(const struct service *from, struct service *to)
+{
+	to->discovers = from->n_discovers ? calloc(from->n_discovers, sizeof(*to->discovers)) : NULL;
+	if (from->n_discovers && !to->discovers)
+		return -ENOMEM;
+	for (; to->n_discovers < from->n_discovers; to->n_discovers++)
+		if (discover_copy(&from->discovers[to->n_discovers], &to->discovers[to->n_discovers]))
+			return -ENOMEM;
+	return 0;
 }
 
 int service_copy(const struct service *from, struct service *to)
@@ -73,10 +83,14 @@ int service_copy(const struct service *from, struct service *to)
 	s.name = s.check.path = s.check.host = NULL;
 	s.listens = NULL;
 	s.backends = NULL;
+	s.discovers = NULL;
+	s.n_discovers = 0; /* counts what is copied so far */
+	s.offered_by = NULL;
 	s.clients.cgroups = s.clients.namespaces = (struct texts){};
 	if (text_copy(&s.name, from->name) || text_copy(&s.check.path, from->check.path) ||
 	    text_copy(&s.check.host, from->check.host) || ARRAY_COPY(&s.listens, from->listens, from->n_listens) ||
-	    ARRAY_COPY(&s.backends, from->backends, from->n_backends) ||
+	    ARRAY_COPY(&s.backends, from->backends, from->n_backends) || discovers_copy(from, &s) ||
+	    text_copy(&s.offered_by, from->offered_by) ||
 	    texts_copy(&s.clients.cgroups, &from->clients.cgroups) ||
 	    texts_copy(&s.clients.namespaces, &from->clients.namespaces))
 		return -ENOMEM;
@@ -97,7 +111,7 @@ static bool has_role(const struct config *c, enum role role)
 unsigned service_is_at(const struct config *c, const struct service *s)
 {
 	bool edge = has_role(c, ROLE_EDGE) || !c->cgroup;
-	bool socket = c->cgroup && (s->n_backends || !has_role(c, ROLE_BACKEND));
+	bool socket = c->cgroup && (s->n_backends || s->n_discovers || !has_role(c, ROLE_BACKEND));
 
 	if (s->forward == FORWARD_LOCAL)
 		return AT_EDGE;

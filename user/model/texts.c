@@ -21,12 +21,35 @@ int texts_copy(struct texts *to, const struct texts *from)
 	return 0;
 }
 
+int texts_add(struct texts *t, const char *text)
+{
+	char **grown = reallocarray(t->list, t->n + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	t->list = grown;
+	if (text_copy(&t->list[t->n], text))
+		return -ENOMEM;
+	t->n++;
+	return 0;
+}
+
 bool texts_have(const struct texts *t, const char *text)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (!strcmp(t->list[i], text))
 			return true;
 	return false;
+}
+
+bool texts_equal(const struct texts *a, const struct texts *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->list[i], b->list[i]))
+			return false;
+	return true;
 }
 
 static bool is_dots(const char *part, size_t len)

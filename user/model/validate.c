@@ -12,6 +12,7 @@
 
 #include "base/clean.h"
 #include "base/duration.h"
+#include "model/copy.h"
 #include "model/table.h"
 
 void fault(struct faults *f, const struct service *s, const struct backend *b, const char *fmt, ...)
@@ -176,39 +177,36 @@ static bool is_request_word(const char *text)
 	return true;
 }
 
-static void validate_http(const struct service *s, struct faults *f)
+static void validate_http(const struct service *s, const char *where, const struct check *c, struct faults *f)
 {
-	const struct check *c = &s->check;
-
 	if (!c->path || c->path[0] != '/' || !is_request_word(c->path))
-		fault(f, s, NULL, "health: the path of an http check starts with / and has no spaces; "
-		      "write it as in a URL, such as /healthz");
+		fault(f, s, NULL, "%shealth: the path of an http check starts with / and has no spaces; "
+		      "write it as in a URL, such as /healthz", where);
 	if (c->host && (!*c->host || !is_request_word(c->host)))
-		fault(f, s, NULL, "health: the host of an http check has no spaces; write a name such as example.org");
+		fault(f, s, NULL, "%shealth: the host of an http check has no spaces; write a name such as example.org", where);
 	if (c->status_min > c->status_max)
-		fault(f, s, NULL, "health: expected status %u-%u is an empty range; write the lower number first, %u-%u",
-		      c->status_min, c->status_max, c->status_max, c->status_min);
+		fault(f, s, NULL, "%shealth: expected status %u-%u is an empty range; write the lower number first, %u-%u",
+		      where, c->status_min, c->status_max, c->status_max, c->status_min);
 }
 
-static void validate_check(const struct service *s, struct faults *f)
+/* Of a service, or (s NULL) of what is announced; where: how a sentence begins. */
+static void validate_check(const struct service *s, const char *where, const struct check *c, struct faults *f)
 {
-	const struct check *c = &s->check;
-
 	if (c->kind == CHECK_NONE)
 		return;
 	if (!c->interval_ms)
-		fault(f, s, NULL, "health: interval is 0; give a time such as 2s");
+		fault(f, s, NULL, "%shealth: interval is 0; give a time such as 2s", where);
 	if (!c->timeout_ms)
-		fault(f, s, NULL, "health: timeout is 0; give a time such as 1s");
+		fault(f, s, NULL, "%shealth: timeout is 0; give a time such as 1s", where);
 	if (c->interval_ms && c->timeout_ms > c->interval_ms)
-		fault(f, s, NULL, "health: timeout (%u ms) is longer than interval (%u ms), so checks would overlap; "
-		      "make it at most the interval", c->timeout_ms, c->interval_ms);
+		fault(f, s, NULL, "%shealth: timeout (%u ms) is longer than interval (%u ms), so checks would overlap; "
+		      "make it at most the interval", where, c->timeout_ms, c->interval_ms);
 	if (!c->fall)
-		fault(f, s, NULL, "health: fall is 0; it counts failures in a row, so give 1 or more");
+		fault(f, s, NULL, "%shealth: fall is 0; it counts failures in a row, so give 1 or more", where);
 	if (!c->rise)
-		fault(f, s, NULL, "health: rise is 0; it counts successes in a row, so give 1 or more");
+		fault(f, s, NULL, "%shealth: rise is 0; it counts successes in a row, so give 1 or more", where);
 	if (c->kind == CHECK_HTTP)
-		validate_http(s, f);
+		validate_http(s, where, c, f);
 }
 
 /* ---- backends ---- */
@@ -321,6 +319,8 @@ static int by_server_id(const void *a, const void *b)
 	const struct backend *left = *(const struct backend *const *)a, *right = *(const struct backend *const *)b;
 	int order = server_id_compare(&left->server_id, &right->server_id);
 
+	if (!order) /* what is listed comes first: the fault is of what was found */
+		order = (left->from > right->from) - (left->from < right->from);
 	return order ? order : (left > right) - (left < right);
 }
 
@@ -362,7 +362,7 @@ static void validate_service(const struct config *c, const struct service *s, st
 	validate_where(c, s, f);
 	validate_durations(s, f);
 	validate_flows(s, &c->limits, f);
-	validate_check(s, f);
+	validate_check(s, "", &s->check, f);
 	ports_collect(ports, s);
 	for (size_t i = 0; i < s->n_backends; i++)
 		validate_backend(c, s, &s->backends[i], ports, f);
@@ -395,6 +395,53 @@ static int validate_names(const struct config *c, struct faults *f)
 	return 0;
 }
 
+/* ---- discovery ---- */
+
+static void validate_source(const struct config *c, const struct service *s, const char *key, enum source_kind kind,
+			    const char *name, struct faults *f)
+{
+	if (name && !config_source(c, kind, name))
+		fault(f, s, NULL, "%s: there is no source \"%.80s\" of kind %s; list it under sources, or remove source", key, name,
+		      source_kind_names[kind]);
+}
+
+/* Would one take the place of the other, where they are announced? */
+static bool is_announced_as(const struct announce *a, const struct announce *b)
+{
+	if (a->kind != b->kind || !same_text(a->source, b->source) || strcmp(a->name, b->name))
+		return false;
+	return a->id || b->id ? same_text(a->id, b->id) : !endpoint_compare(&a->at, &b->at);
+}
+
+static void validate_announce(const struct config *c, size_t i, struct faults *f)
+{
+	const struct announce *a = &c->announces[i];
+	const char *what = unfit(&a->at.addr);
+	char text[ENDPOINT_TEXT];
+
+	endpoint_format(&a->at, text);
+	validate_source(c, NULL, "register", a->kind, a->source, f);
+	validate_check(NULL, "register: ", &a->check, f);
+	if (what)
+		fault(f, NULL, NULL, "register: %s is %s; give the address at which others reach the server", text, what);
+	for (size_t k = 0; k < i; k++)
+		if (is_announced_as(a, &c->announces[k])) {
+			fault(f, NULL, NULL, "register: %.80s at %s is there twice; delete one of the two, or give each an id", a->name,
+			      text);
+			break;
+		}
+}
+
+static void validate_discovery(const struct config *c, struct faults *f)
+{
+	for (size_t i = 0; i < c->n_services; i++)
+		for (size_t k = 0; k < c->services[i].n_discovers; k++)
+			validate_source(c, &c->services[i], "discover", c->services[i].discovers[k].kind,
+					c->services[i].discovers[k].source, f);
+	for (size_t i = 0; i < c->n_announces; i++)
+		validate_announce(c, i, f);
+}
+
 unsigned config_validate(const struct config *c, config_fault_fn report, void *arg)
 {
 	_cleanup_(listeners_clear) struct listeners all = {};
@@ -408,6 +455,7 @@ unsigned config_validate(const struct config *c, config_fault_fn report, void *a
 	for (size_t i = 0; i < c->n_services; i++)
 		validate_service(c, &c->services[i], ports, &f);
 	validate_except(c, &f);
+	validate_discovery(c, &f);
 	validate_listeners(c, &all, &f);
 	validate_circles(c, &all, &f);
 	return f.n;

@@ -19,10 +19,11 @@ void fault(struct faults *f, const struct service *s, const struct backend *b, c
 /* A reader that goes on after a mistake leaves services without a name. */
 static inline const char *name_of(const struct service *s) { return s->name ?: ""; }
 
-/* Every listen of a config, sorted by address, port, protocol and service. */
+/* Every listen of a config, sorted by address, port, protocol and service, those that the operator lists first. */
 struct listener {
 	const struct listen *at;
 	uint32_t service; /* its number in the config */
+	bool offered; /* by a source: who comes behind the operator's own */
 };
 struct listeners {
 	struct listener *list;
