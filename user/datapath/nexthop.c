@@ -27,7 +27,11 @@
 
 #define GATHER_MS 20
 #define PORTION 1000 /* wants looked up in one go: a few milliseconds */
-#define AT_ONCE 256 /* new wants looked up before anything else: who takes the place of others is used without a pause */
+/*
+ * New wants that are looked up before anything else, in 60 ms: who takes the place of others is used without a pause, and
+ * a table is made once for all who come together, not changed for each of them.
+ */
+#define AT_ONCE 16384
 #define PREFIXES_MAX 64 /* more changed routes than that: everything is looked up */
 #define REFRESH_SECONDS 60
 #define WATCH_BUFFER (4 << 20)

@@ -11,6 +11,8 @@
 
 #define SLOTS_MIN 64
 #define SLOTS_MAX (1 << 20)
+#define SLOTS_MANY (1 << 17) /* what any number of members gets, however long that takes */
+#define DRAWS_MAX (1ull << 31) /* members times slots: for more slots than SLOTS_MANY no more than half a second of work */
 
 /* Eight bytes as one number, the same on machines of either byte order. */
 static uint64_t big_endian(const uint8_t bytes[8])
@@ -44,10 +46,11 @@ uint32_t table_slots_for(const struct table_member *members, uint32_t n)
 		{ 32, 1 << 12 }, { 128, 1 << 14 }, { 1024, 1 << 17 }, { UINT64_MAX, SLOTS_MAX },
 	};
 	uint64_t sum = 0, lightest = UINT64_MAX, units;
-	uint32_t i = 0;
+	uint32_t i = 0, weighty = 0, slots;
 
 	for (uint32_t m = 0; m < n; m++) {
 		sum += members[m].weight;
+		weighty += members[m].weight > 0;
 		if (members[m].weight && members[m].weight < lightest)
 			lightest = members[m].weight;
 	}
@@ -55,7 +58,9 @@ uint32_t table_slots_for(const struct table_member *members, uint32_t n)
 	units = sum ? (sum + lightest - 1) / lightest : 0;
 	while (units > classes[i].units)
 		i++;
-	return classes[i].slots;
+	for (slots = classes[i].slots; slots > SLOTS_MANY && slots * (uint64_t)weighty > DRAWS_MAX;)
+		slots /= 2;
+	return slots;
 }
 
 static int table_alloc(struct full_table *f, const struct table_member *members, uint32_t n, uint32_t n_slots)

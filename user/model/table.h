@@ -39,7 +39,10 @@ struct table {
 /* Identity of an endpoint: 16 address bytes in network order, port in host order. */
 uint64_t table_key(const uint8_t addr[16], uint16_t port);
 
-/* Number of slots for these weights: a power of two in few, wide classes, so that it seldom changes. */
+/*
+ * Number of slots for these weights: a power of two in few, wide classes, so that it seldom changes; of several thousand
+ * members as many as can be dealt in half a second.
+ */
 uint32_t table_slots_for(const struct table_member *members, uint32_t n);
 
 /* Builds a table. n_slots: a power of two, 64 to 2^20. 0, -EINVAL (also: two members with one key) or -ENOMEM. */
