@@ -1,0 +1,763 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A directory of files, each with some backends, that is watched: files are dropped in, replaced and taken away, and
+ * count when they are whole (closed after writing, renamed, linked), not while they are written.
+ *
+ * A file that is wrong does not stop the others: what it said before stays in force as long as it is there, and the
+ * problem says file, line and remedy (found, then found_problem). One that was never right since we started is left
+ * out; but if a set from before a restart is in force, or from before the directory was away, nothing replaces that
+ * until every file was right once, because it may hold what the wrong one said.
+ *
+ * Names with a leading dot are nobody's backends, but may be links through which others lead (Kubernetes' ..data): when
+ * such a link is swapped everything is read again. The path of the directory, and files that are links to elsewhere,
+ * are looked at every few seconds besides, as inotify does not follow them.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "base/clean.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "discovery/backoff.h"
+#include "discovery/source.h"
+
+#define FILE_MAX (16u << 20) /* bytes */
+#define FILES_MAX 4096 /* in a directory */
+#define CALM_ALONE_MS 1 /* without another change, after one alone */
+#define CALM_MS 5 /* after others: where there are two there are more */
+#define CALM_ALL_MS 20 /* when the directory itself is new or another: who made it is about to fill it */
+#define ALONE_MS 20 /* a change is alone if the last one was read so long ago */
+#define UNREST_MS 50 /* at most, from the first change on */
+#define LOOK_MS 5000 /* between looks at what inotify does not see */
+
+#define INSIDE \
+	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | \
+	 IN_MOVE_SELF)
+#define ABOVE (IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
+
+enum news { NEWS_NONE, NEWS_READ, NEWS_GONE };
+
+struct file {
+	char *name;
+	enum news news;
+	bool right; /* it was once: backends are what it said then */
+	char *wrong; /* why its content does not count; NULL: it does */
+	bool unread; /* wrong because it could not be read: worth trying again */
+	bool linked; /* a link: inotify does not see where it leads */
+	struct backend *backends;
+	size_t n;
+	uint64_t hash; /* of that content */
+	struct stat seen; /* when it was read last */
+};
+
+struct files {
+	struct event_base *base;
+	const struct source *conf;
+	int fd; /* inotify */
+	struct event *event;
+	struct watch *watches;
+};
+
+struct watch {
+	struct files *of;
+	const struct discover *what;
+	struct finder *finder;
+	struct watch *next;
+	int inside, above; /* inotify's watches of the directory and of the one that it is in; -1: none */
+	struct stat seen; /* the directory */
+	struct file *files; /* sorted by name */
+	size_t n_files;
+	bool all; /* everything is to be read again */
+	uint64_t unsettled_ms, settled_ms; /* of the first change that was not read (0: none), and of the last reading */
+	struct event *settle, *look;
+	struct backoff backoff;
+	char *blind; /* why inotify does not help; NULL: it does */
+	char *said; /* version, note and problem of the last answer; NULL: none, or a problem with the directory since */
+	bool answered; /* something was found since we began, or since the directory was away */
+};
+
+static void in_ms(struct event *e, uint32_t ms)
+{
+	event_add(e, &(struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 });
+}
+
+static bool is_ours(const char *name)
+{
+	static const char *const ends[] = { ".yaml", ".yml", ".json" };
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends) && name[0] != '.'; i++)
+		if (len > strlen(ends[i]) && !strcmp(name + len - strlen(ends[i]), ends[i]))
+			return true;
+	return false;
+}
+
+/* Replaces *text; a text for which there is no memory is "". */
+static void say(char **text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(char **text, const char *fmt, ...)
+{
+	va_list args;
+
+	free(*text);
+	va_start(args, fmt);
+	if (vasprintf(text, fmt, args) < 0)
+		*text = strdup("");
+	va_end(args);
+}
+
+/* ---- the list of files ---- */
+
+static void file_clear(struct file *f)
+{
+	free(f->name);
+	free(f->wrong);
+	free(f->backends);
+}
+
+static void file_remove(struct watch *w, struct file *f)
+{
+	size_t at = f - w->files;
+
+	file_clear(f);
+	memmove(f, f + 1, (--w->n_files - at) * sizeof(*f));
+}
+
+/* Where the name is, or would be. */
+static size_t file_place(const struct watch *w, const char *name)
+{
+	size_t low = 0, high = w->n_files;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (strcmp(w->files[middle].name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct file *file_find(const struct watch *w, const char *name)
+{
+	size_t at = file_place(w, name);
+
+	return at < w->n_files && !strcmp(w->files[at].name, name) ? &w->files[at] : NULL;
+}
+
+/* NULL: out of memory, or there are too many. */
+static struct file *file_add(struct watch *w, const char *name)
+{
+	size_t at = file_place(w, name);
+	struct file *grown = w->n_files < FILES_MAX ? reallocarray(w->files, w->n_files + 1, sizeof(*grown)) : NULL;
+	char *copy = strdup(name);
+
+	if (grown)
+		w->files = grown;
+	if (!grown || !copy) {
+		free(copy);
+		return NULL;
+	}
+	memmove(&grown[at + 1], &grown[at], (w->n_files++ - at) * sizeof(*grown));
+	grown[at] = (struct file){ .name = copy };
+	return &grown[at];
+}
+
+static bool note_news(struct watch *w, const char *name, enum news news)
+{
+	struct file *f = file_find(w, name);
+
+	if (!f && news == NEWS_READ)
+		f = file_add(w, name);
+	if (f)
+		f->news = news;
+	return f || news != NEWS_READ;
+}
+
+/* ---- reading one ---- */
+
+struct complaint {
+	char *first;
+	unsigned n;
+};
+
+static void on_mistake(void *arg, const char *sentence)
+{
+	struct complaint *c = arg;
+
+	if (!c->n++)
+		say(&c->first, "%s", sentence);
+}
+
+static void take_content(struct file *f, const char *path, const char *text, size_t len)
+{
+	struct complaint c = {};
+	struct backend *list;
+	size_t n;
+	int err = config_parse_backends(path, text, len, on_mistake, &c, &list, &n);
+
+	if (err) {
+		if (!c.n)
+			say(&f->wrong, "%s: %s", path, strerror(-err));
+		else if (c.n > 1)
+			say(&f->wrong, "%s (and %u more)", c.first, c.n - 1);
+		else
+			f->wrong = TAKE_PTR(c.first);
+		free(c.first);
+		return;
+	}
+	free(f->backends);
+	f->backends = list;
+	f->n = n;
+	f->hash = hash_bytes(text, len);
+	f->right = true;
+}
+
+/* To be freed; NULL: f says why. Regular files only, and no more than FILE_MAX bytes of them. */
+static char *read_whole(struct file *f, const char *path, int fd, size_t *len)
+{
+	size_t room = f->seen.st_size <= FILE_MAX ? (size_t)f->seen.st_size + 1 : FILE_MAX + 1;
+	_cleanup_free_ char *text = malloc(room);
+	ssize_t n;
+
+	*len = 0;
+	do {
+		n = text ? read(fd, text + *len, room - *len) : -1;
+		*len += n > 0 ? n : 0;
+	} while (n > 0 && *len < room);
+	f->unread = n < 0 || (*len == room && room <= FILE_MAX);
+	if (n < 0)
+		say(&f->wrong, "%s: it cannot be read: %s", path, strerror(text ? errno : ENOMEM));
+	else if (*len > FILE_MAX)
+		say(&f->wrong, "%s: it is larger than %u MiB; divide it into several files", path, FILE_MAX >> 20);
+	else if (*len == room)
+		say(&f->wrong, "%s: it grows while it is read; write it under another name and rename it", path);
+	return f->wrong ? NULL : TAKE_PTR(text);
+}
+
+/* false: there is no such file (any more). */
+static bool file_take(struct watch *w, struct file *f)
+{
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	_cleanup_close_ int fd = -1;
+	struct stat link;
+	size_t len;
+
+	free(TAKE_PTR(f->wrong));
+	f->unread = false;
+	if (asprintf(&path, "%s/%s", w->what->name, f->name) < 0)
+		return f->unread = true;
+	if (lstat(path, &link))
+		return false;
+	f->linked = S_ISLNK(link.st_mode);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &f->seen)) {
+		f->unread = true;
+		f->seen = (struct stat){};
+		say(&f->wrong, "%s: it cannot be read: %s", path, strerror(errno));
+		return true;
+	}
+	if (!S_ISREG(f->seen.st_mode))
+		return false;
+	text = read_whole(f, path, fd, &len);
+	if (text)
+		take_content(f, path, text, len);
+	return true;
+}
+
+/* ---- the directory ---- */
+
+static bool wd_is_used(const struct files *s, int wd)
+{
+	for (const struct watch *w = s->watches; w; w = w->next)
+		if (w->inside == wd || w->above == wd)
+			return true;
+	return false;
+}
+
+/* A directory may be watched for several reasons; inotify knows it once. */
+static void wd_drop(struct files *s, int *wd)
+{
+	int old = *wd;
+
+	*wd = -1;
+	if (old >= 0 && !wd_is_used(s, old))
+		inotify_rm_watch(s->fd, old);
+}
+
+static int wd_set(struct files *s, int *wd, const char *path, uint32_t mask)
+{
+	int new = inotify_add_watch(s->fd, path, mask | IN_ONLYDIR | IN_MASK_ADD), err = new < 0 ? errno : 0;
+
+	if (new != *wd)
+		wd_drop(s, wd);
+	*wd = new;
+	return err;
+}
+
+/* Path of the directory without slashes at its end; above: of the one that it is in. To be freed; NULL: no memory. */
+static char *path_of(const struct watch *w, bool above)
+{
+	char *path = strdup(w->what->name), *slash;
+
+	if (!path)
+		return NULL;
+	for (size_t len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
+		path[len - 1] = '\0';
+	slash = above ? strrchr(path, '/') : NULL;
+	if (slash)
+		slash[slash == path] = '\0';
+	return path;
+}
+
+static void set_watches(struct watch *w)
+{
+	_cleanup_free_ char *dir = path_of(w, false), *parent = path_of(w, true);
+	int err = dir && parent ? 0 : ENOMEM;
+
+	if (!err) {
+		wd_set(w->of, &w->above, parent, ABOVE);
+		err = wd_set(w->of, &w->inside, dir, INSIDE);
+	}
+	free(TAKE_PTR(w->blind));
+	if (err == ENOSPC)
+		say(&w->blind,
+		    "changes are seen only every %u s, as there are too many inotify watches; raise "
+		    "fs.inotify.max_user_watches",
+		    LOOK_MS / 1000);
+	else if (err)
+		say(&w->blind, "changes are seen only every %u s: %s", LOOK_MS / 1000, strerror(err));
+}
+
+/* What is listed is to be read, what is not is gone. 0 or -errno. */
+static int list_directory(struct watch *w)
+{
+	DIR *dir = opendir(w->what->name);
+	struct dirent *e;
+	int err = 0;
+
+	if (!dir || fstat(dirfd(dir), &w->seen)) {
+		err = -errno;
+		if (dir)
+			closedir(dir);
+		return err;
+	}
+	for (size_t i = 0; i < w->n_files; i++)
+		w->files[i].news = NEWS_GONE;
+	while (errno = 0, !err && (e = readdir(dir)))
+		if (is_ours(e->d_name) && !note_news(w, e->d_name, NEWS_READ))
+			err = w->n_files < FILES_MAX ? -ENOMEM : -E2BIG;
+	if (!err)
+		err = -errno;
+	closedir(dir);
+	return err;
+}
+
+static void forget_files(struct watch *w)
+{
+	while (w->n_files)
+		file_remove(w, &w->files[w->n_files - 1]);
+}
+
+static void directory_problem(struct watch *w, int err)
+{
+	const char *path = w->what->name;
+
+	if (err == -ENOENT || err == -ENOTDIR) {
+		forget_files(w);
+		w->answered = false; /* what was right in the old one is not known of files in a new one */
+	}
+	free(TAKE_PTR(w->said));
+	if (err == -ENOENT)
+		found_problem(w->finder, "the directory %s is not there; create it, or correct its path", path);
+	else if (err == -ENOTDIR)
+		found_problem(w->finder, "%s is no directory; create one, or correct its path", path);
+	else if (err == -E2BIG)
+		found_problem(w->finder, "%s has more than %d files; join some of them", path, FILES_MAX);
+	else
+		found_problem(w->finder, "the directory %s cannot be read: %s", path, strerror(-err));
+	w->all = true;
+}
+
+/* ---- what all files say together ---- */
+
+static void read_news(struct watch *w)
+{
+	for (size_t i = w->n_files; i--;) {
+		struct file *f = &w->files[i];
+		bool there = f->news != NEWS_GONE;
+
+		if (f->news == NEWS_READ)
+			there = file_take(w, f);
+		f->news = NEWS_NONE;
+		if (!there)
+			file_remove(w, f);
+	}
+}
+
+/* To be freed. */
+static struct backend *join(const struct watch *w, size_t *n)
+{
+	struct backend *all;
+
+	*n = 0;
+	for (size_t i = 0; i < w->n_files; i++)
+		*n += w->files[i].n;
+	all = calloc(*n + 1, sizeof(*all));
+	for (size_t i = 0, at = 0; all && i < w->n_files; at += w->files[i++].n)
+		if (w->files[i].n)
+			memcpy(all + at, w->files[i].backends, w->files[i].n * sizeof(*all));
+	return all;
+}
+
+static uint64_t version_of(const struct watch *w)
+{
+	uint64_t version = 0;
+
+	for (size_t i = 0; i < w->n_files; i++)
+		if (w->files[i].right)
+			version += (w->files[i].hash ^ hash_bytes(w->files[i].name, strlen(w->files[i].name))) | 1;
+	return version;
+}
+
+struct wrongs {
+	const struct file *first;
+	size_t n;
+	bool never_right; /* one was not since we began */
+};
+
+static struct wrongs count_wrongs(const struct watch *w)
+{
+	struct wrongs x = {};
+
+	for (size_t i = 0; i < w->n_files; i++) {
+		if (!w->files[i].wrong)
+			continue;
+		if (!x.n++)
+			x.first = &w->files[i];
+		x.never_right |= !w->files[i].right;
+	}
+	return x;
+}
+
+static void tell_wrongs(struct watch *w, const struct wrongs *x, bool waiting)
+{
+	const char *then = x->first->right ? "what the file said before stays" : "the file is left out";
+
+	if (waiting)
+		then = "what was known before stays until every file was right once";
+	if (x->n > 1)
+		found_problem(w->finder, "%s; %s (%zu files are wrong)", x->first->wrong, then, x->n);
+	else
+		found_problem(w->finder, "%s; %s", x->first->wrong, then);
+}
+
+static void tell_found(struct watch *w, const char *version)
+{
+	size_t n;
+	_cleanup_free_ struct backend *all = join(w, &n);
+
+	if (all)
+		found(w->finder, &(struct answer){ .backends = all, .n = n, .version = version, .note = w->blind });
+	else
+		found_problem(w->finder, "out of memory for %zu endpoints", n);
+}
+
+static void tell(struct watch *w)
+{
+	struct wrongs x = count_wrongs(w);
+	bool waiting = x.never_right && !w->answered && found_before(w->finder);
+	_cleanup_free_ char *says = NULL;
+	char version[20];
+
+	snprintf(version, sizeof(version), "%016llx", (unsigned long long)version_of(w));
+	say(&says, "%s\n%s\n%zu %s", version, w->blind ?: "", x.n, x.n ? x.first->wrong : "");
+	if (w->said && !strcmp(w->said, says)) {
+		if (!x.n)
+			found_same(w->finder);
+		return;
+	}
+	if (!waiting) {
+		tell_found(w, version);
+		free(w->said);
+		w->said = TAKE_PTR(says);
+		w->answered = true;
+	}
+	if (x.n)
+		tell_wrongs(w, &x, waiting);
+}
+
+/* ---- when ---- */
+
+static bool anything_unread(const struct watch *w)
+{
+	for (size_t i = 0; i < w->n_files; i++)
+		if (w->files[i].unread)
+			return true;
+	return false;
+}
+
+/* The next look at what inotify does not tell: soon after a failure. */
+static void plan_look(struct watch *w, bool failed)
+{
+	struct timeval wait = backoff_next(&w->backoff);
+	const struct timeval calm = { .tv_sec = LOOK_MS / 1000 };
+
+	if (!failed)
+		backoff_reset(&w->backoff);
+	event_add(w->look, failed && timercmp(&wait, &calm, <) ? &wait : &calm);
+}
+
+/* Those with news. */
+static void read_those(struct watch *w)
+{
+	read_news(w);
+	tell(w);
+	plan_look(w, anything_unread(w));
+}
+
+static void read_all(struct watch *w)
+{
+	int err;
+
+	set_watches(w);
+	err = list_directory(w);
+	w->all = false;
+	if (err) {
+		directory_problem(w, err);
+		plan_look(w, true);
+		return;
+	}
+	read_those(w);
+}
+
+static void on_settle(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+
+	(void)fd;
+	(void)what;
+	w->unsettled_ms = 0;
+	w->settled_ms = monotonic_ms();
+	if (w->all)
+		read_all(w);
+	else
+		read_those(w);
+}
+
+static void unsettle(struct watch *w)
+{
+	uint64_t now = monotonic_ms();
+	bool alone = !w->unsettled_ms && now - w->settled_ms > ALONE_MS;
+	uint32_t calm = w->all ? CALM_ALL_MS : alone ? CALM_ALONE_MS : CALM_MS;
+
+	if (!w->unsettled_ms)
+		w->unsettled_ms = now;
+	if (now - w->unsettled_ms <= UNREST_MS - calm)
+		in_ms(w->settle, calm);
+}
+
+static bool same_stat(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static void look_at_file(struct watch *w, struct file *f)
+{
+	_cleanup_free_ char *path = NULL;
+	struct stat now = {};
+
+	if (!f->unread && asprintf(&path, "%s/%s", w->what->name, f->name) >= 0) {
+		stat(path, &now);
+		if (same_stat(&now, &f->seen))
+			return;
+	}
+	f->news = NEWS_READ;
+	unsettle(w);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+	struct stat now;
+
+	(void)fd;
+	(void)what;
+	w->all |= w->blind || stat(w->what->name, &now) || now.st_dev != w->seen.st_dev || now.st_ino != w->seen.st_ino;
+	if (w->all) {
+		read_all(w);
+		return;
+	}
+	plan_look(w, anything_unread(w));
+	for (size_t i = 0; i < w->n_files; i++)
+		if (w->files[i].linked || w->files[i].unread)
+			look_at_file(w, &w->files[i]);
+}
+
+/* ---- what inotify tells ---- */
+
+/* Made by link() or symlink(): it is whole. Else somebody is about to write. */
+static bool is_whole(const struct watch *w, const char *name, bool *link)
+{
+	_cleanup_free_ char *path = NULL;
+	struct stat s = {};
+
+	if (asprintf(&path, "%s/%s", w->what->name, name) >= 0)
+		lstat(path, &s);
+	*link = S_ISLNK(s.st_mode);
+	return *link || s.st_nlink > 1;
+}
+
+static void on_name(struct watch *w, uint32_t mask, const char *name)
+{
+	bool link, whole = is_whole(w, name, &link), ours = is_ours(name);
+	struct file *f = ours ? file_find(w, name) : NULL;
+
+	if (!ours)
+		w->all |= link; /* others may lead through it */
+	else if (mask & (IN_CLOSE_WRITE | IN_MOVED_TO) || (mask & IN_CREATE && whole))
+		w->all |= !note_news(w, name, NEWS_READ);
+	else if (mask & (IN_DELETE | IN_MOVED_FROM))
+		note_news(w, name, NEWS_GONE);
+	else if (f && (mask & IN_CREATE || !f->wrong))
+		f->news = f->news == NEWS_GONE ? NEWS_NONE : f->news; /* what it said stays while it is written */
+	else if (f)
+		f->news = NEWS_READ; /* permissions changed */
+	else
+		return;
+	unsettle(w);
+}
+
+static bool is_its_name(const struct watch *w, const char *name)
+{
+	_cleanup_free_ char *dir = path_of(w, false);
+	const char *slash = dir ? strrchr(dir, '/') : NULL;
+
+	return slash && !strcmp(slash + 1, name);
+}
+
+static void on_notice(struct watch *w, const struct inotify_event *e)
+{
+	bool inside = e->wd == w->inside, above = e->wd == w->above;
+
+	if (e->mask & IN_Q_OVERFLOW || (inside && !e->len) || (above && e->len && is_its_name(w, e->name))) {
+		w->all = true;
+		unsettle(w);
+	}
+	if (e->mask & IN_IGNORED && inside)
+		w->inside = -1;
+	if (e->mask & IN_IGNORED && above)
+		w->above = -1;
+	if (inside && e->len && !(e->mask & IN_ISDIR))
+		on_name(w, e->mask, e->name);
+}
+
+static void on_inotify(evutil_socket_t fd, short what, void *arg)
+{
+	char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
+	struct files *s = arg;
+	ssize_t n;
+
+	(void)what;
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		for (char *at = buf; at < buf + n;
+		     at += sizeof(struct inotify_event) + ((struct inotify_event *)at)->len)
+			for (struct watch *w = s->watches; w; w = w->next)
+				on_notice(w, (struct inotify_event *)at);
+}
+
+/* ---- life ---- */
+
+static void files_unwatch(void *watch)
+{
+	struct watch *w = watch, **at = &w->of->watches;
+
+	while (*at && *at != w)
+		at = &(*at)->next;
+	if (*at)
+		*at = w->next;
+	wd_drop(w->of, &w->inside);
+	wd_drop(w->of, &w->above);
+	if (w->settle)
+		event_free(w->settle);
+	if (w->look)
+		event_free(w->look);
+	forget_files(w);
+	free(w->files);
+	free(w->blind);
+	free(w->said);
+	free(w);
+}
+
+static int files_watch(void *source, const struct discover *what, struct finder *f, void **out)
+{
+	struct files *s = source;
+	struct watch *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return err_r(-ENOMEM, "%s is not watched: out of memory", what->name);
+	*w = (struct watch){
+		.of = s, .what = what, .finder = f, .next = s->watches, .inside = -1, .above = -1, .all = true
+	};
+	s->watches = w;
+	w->settle = evtimer_new(s->base, on_settle, w);
+	w->look = evtimer_new(s->base, on_look, w);
+	if (!w->settle || !w->look) {
+		files_unwatch(w);
+		return err_r(-ENOMEM, "%s is not watched: out of memory", what->name);
+	}
+	in_ms(w->settle, 0);
+	*out = w;
+	return 0;
+}
+
+static void files_close(void *source)
+{
+	struct files *s = source;
+
+	if (s->event)
+		event_free(s->event);
+	if (s->fd >= 0)
+		close(s->fd);
+	free(s);
+}
+
+static int files_open(const struct source_env *env, const struct source *conf, void **out)
+{
+	struct files *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return err_r(-ENOMEM, "source %s: out of memory", conf->name);
+	*s = (struct files){ .base = env->base, .conf = conf, .fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC) };
+	err = s->fd < 0 ? -errno : 0;
+	if (!err)
+		s->event = event_new(env->base, s->fd, EV_READ | EV_PERSIST, on_inotify, s);
+	if (!err && (!s->event || event_add(s->event, NULL)))
+		err = -ENOMEM;
+	if (err) {
+		files_close(s);
+		return err_r(err,
+			     "source %s cannot watch directories: %s; fs.inotify.max_user_instances may be too small",
+			     conf->name, strerror(-err));
+	}
+	*out = s;
+	return 0;
+}
+
+const struct source_ops source_files = {
+	.open = files_open,
+	.close = files_close,
+	.watch = files_watch,
+	.unwatch = files_unwatch,
+};
