@@ -193,3 +193,39 @@ int adopt(struct reconcile *r)
 	err = quic_adopt(r);
 	return err ? err : listens_read(r);
 }
+
+/* ---- for who wants to know ---- */
+
+/*
+ * Those who own slots: who owns none may have been taken away, and only keeps its flows. Weights are not in the kernel: the
+ * default is as good a guess as any.
+ */
+static int show_adopted(const struct live *l, struct service *s)
+{
+	int err = 0;
+
+	s->name = strdup(l->name);
+	if (!s->name)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < l->n_places && !err; i++) {
+		const struct place *p = &l->places[i];
+		struct backend b = { .at = p->at, .weight = WEIGHT_DEFAULT, .server_id = p->server_id, .from = 1 };
+
+		if (p->node && !p->waits)
+			err = service_backend_add(s, &b);
+	}
+	return err == -EEXIST ? 0 : err;
+}
+
+struct config *reconcile_adopted(const struct reconcile *r)
+{
+	_cleanup_(config_freep) struct config *c = config_new();
+
+	for (size_t i = 0; c && i < r->n_services; i++) {
+		_cleanup_(service_clear) struct service s = service_default();
+
+		if (show_adopted(r->services[i], &s) || config_service_add(c, &s))
+			return NULL;
+	}
+	return TAKE_PTR(c);
+}

@@ -36,6 +36,11 @@ int reconcile_commit(struct reconcile_change *change);
 void reconcile_drop(struct reconcile_change *change);
 int reconcile_apply(struct reconcile *r, const struct config *c); /* both */
 const struct config *reconcile_config(const struct reconcile *r); /* what is applied */
+/*
+ * Before anything is applied: what was taken up from the maps, as services that have nothing but their names and backends,
+ * as if these had been found. The caller's; NULL: out of memory.
+ */
+struct config *reconcile_adopted(const struct reconcile *r);
 
 /* ---- what is so; for the control socket and metrics ---- */
 
