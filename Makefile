@@ -92,7 +92,7 @@ $(BUILD)/libshunt.a: $(LIB_OBJ)
 	rm -f $@
 	ar qcs $@ $^ # q: rooms have files of the same name
 
-$(BUILD)/shuntd: $(BUILD)/user/shuntd.o $(BUILD)/libshunt.a
+$(BUILD)/shuntd: $(BUILD)/user/shuntd.o $(BUILD)/user/apply.o $(BUILD)/libshunt.a
 	$(call say,LINK,$@)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_DAEMON)
 

@@ -126,7 +126,7 @@ lab_down() {
 	local ns
 	[ -n "$LAB" ] || return 0
 	lab_end_processes
-	rm -rf /sys/fs/bpf/"$LAB"-*
+	rm -rf /sys/fs/bpf/"$LAB"-* /var/lib/"$LAB"-*
 	for ns in $(lab_namespaces); do
 		ip netns delete "$ns"
 	done

@@ -14,28 +14,20 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
-#include "api/api.h"
 #include "base/clean.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "datapath/sever.h"
+#include "daemon.h"
+#include "reconcile/overrides.h"
 
 #define CONFIG_FILE "/etc/shunt/shunt.yaml"
+#define STOP_MS 2000 /* for taking away what is announced */
 #define REVISIT_SECONDS 2 /* how often interfaces are looked at that come and go */
 
 struct options {
 	const char *config, *check, *pins;
 	bool named; /* config was given, not assumed */
 	bool unload, verbose;
-};
-
-struct daemon {
-	struct api_context context; /* first: apply() gets from one to the other */
-	struct health *health;
-	struct nexthops *nexthops;
-	struct api *api;
-	struct sever *sever; /* NULL: local connections are not balanced */
-	struct event *signals[3], *revisit;
-	bool runs; /* a configuration is applied: there is something to go back to */
 };
 
 static const char usage[] =
@@ -102,159 +94,6 @@ static int unload(const struct options *o)
 	return dp_unload(o->pins ? o->pins : c->pins) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* ---- applying a configuration ---- */
-
-static bool any_port(const struct config *c)
-{
-	for (size_t i = 0; i < c->n_services; i++)
-		for (size_t k = 0; k < c->services[i].n_listens; k++)
-			if (!c->services[i].listens[k].port)
-				return true;
-	return false;
-}
-
-static int compare_addr(const void *a, const void *b)
-{
-	return addr_compare(a, b);
-}
-
-static size_t count_listens(const struct config *c)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->n_services; i++)
-		n += c->services[i].n_listens;
-	return n;
-}
-
-/* Addresses that this host takes packets for: all of a backend, and those of local services. */
-static size_t note_addresses(const struct config *c, struct addr *addrs)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->n_services; i++) {
-		const struct service *s = &c->services[i];
-
-		for (size_t k = 0; k < s->n_listens && (c->backend.loopback || s->forward == FORWARD_LOCAL); k++)
-			if (!addr_is_loopback(&s->listens[k].addr))
-				addrs[n++] = s->listens[k].addr;
-	}
-	return n;
-}
-
-/* The services' addresses of both configurations, which may be the same one. */
-static int put_on_loopback(struct datapath *dp, const struct config *a, const struct config *b)
-{
-	_cleanup_free_ struct addr *addrs = calloc(count_listens(a) + count_listens(b) + 1, sizeof(*addrs));
-	size_t n, kept = 0;
-
-	if (!addrs)
-		return -ENOMEM;
-	n = note_addresses(a, addrs);
-	n += note_addresses(b, addrs + n);
-	qsort(addrs, n, sizeof(*addrs), compare_addr);
-	for (size_t i = 0; i < n; i++)
-		if (!kept || addr_compare(&addrs[kept - 1], &addrs[i]))
-			addrs[kept++] = addrs[i];
-	return dp_loopback(dp, addrs, kept);
-}
-
-static int fixed_while_running(const struct config *was, const struct config *now)
-{
-	if (strcmp(was->pins, now->pins))
-		return err_r(-EINVAL, "pins: cannot change from %s to %s while running: stop shuntd, run `shuntd --unload "
-			     "--pins %s`, start it again", was->pins, now->pins, was->pins);
-	if (memcmp(&was->limits, &now->limits, sizeof(was->limits)))
-		return err_r(-EINVAL, "limits: cannot change while the maps are loaded: stop shuntd, run `shuntd --unload`, "
-			     "start it again");
-	return 0;
-}
-
-/* The process that ends connections needs privileges that are given up at the start. */
-static int fixed_cgroup(const struct config *was, const struct config *now)
-{
-	const char *before = was->cgroup ?: "", *after = now->cgroup ?: "";
-
-	if (!strcmp(before, after))
-		return 0;
-	return err_r(-EINVAL, "cgroup: cannot change from %s to %s while running: restart shuntd",
-		     *before ? before : "none", *after ? after : "none");
-}
-
-static int plan(struct api_context *x, const struct config *c, struct reconcile_change **out)
-{
-	int err = fixed_while_running(x->file, c);
-
-	if (!err)
-		err = fixed_cgroup(x->file, c);
-	return err ? err : reconcile_plan(x->reconcile, c, out);
-}
-
-static int check_config(struct api_context *x, const struct config *c)
-{
-	struct reconcile_change *change;
-	int err = plan(x, c, &change);
-
-	if (!err)
-		reconcile_drop(change);
-	return err;
-}
-
-static int is_any_port(void *arg, const struct listen *l, uint32_t service)
-{
-	(void)arg;
-	(void)service;
-	return !l->port;
-}
-
-/*
- * What may fail beside the services. They are still those of before, and go on while this is done: so the programs know
- * what either needs (a later call lets go of it, see on_revisit), and lo has the addresses of both.
- */
-static int make_ready(struct api_context *x, const struct config *c)
-{
-	bool any = any_port(c) || dp_listener_each(x->dp, is_any_port, NULL);
-	int err = dp_configure(x->dp, c, any);
-
-	return err ? err : put_on_loopback(x->dp, reconcile_config(x->reconcile), c);
-}
-
-/* A start that fails leaves what is loaded as it is: there is no configuration to go back to. */
-static void go_back(struct daemon *d)
-{
-	struct api_context *x = &d->context;
-	const struct config *was = reconcile_config(x->reconcile);
-
-	if (!d->runs)
-		return;
-	if (dp_configure(x->dp, was, any_port(was)) || put_on_loopback(x->dp, was, was))
-		log_error("going back to what was running failed in part: see `shunt status`, then reload");
-}
-
-/* All of c or nothing: what can run out is planned, programs and addresses are made ready, then the services change. */
-static int apply(struct api_context *x, const struct config *c)
-{
-	struct daemon *d = (struct daemon *)x;
-	struct reconcile_change *change;
-	int err = plan(x, c, &change);
-
-	if (err)
-		return err;
-	err = make_ready(x, c);
-	if (err)
-		reconcile_drop(change);
-	else
-		err = reconcile_commit(change);
-	if (err) {
-		go_back(d);
-		return err;
-	}
-	d->runs = true;
-	put_on_loopback(x->dp, c, c); /* takes away only, and says what it could not */
-	health_set_under_way(d->health, c->checks_under_way);
-	return 0;
-}
-
 /* ---- events ---- */
 
 static void reload(struct daemon *d)
@@ -268,7 +107,7 @@ static void reload(struct daemon *d)
 	x->last_reload_error[0] = '\0';
 	err = config_load(x->config_path, say_log, x->last_reload_error, &c);
 	if (!err)
-		err = apply(x, c);
+		err = daemon_apply_file(d, c);
 	if (err) {
 		x->reload_failures++;
 		if (!x->last_reload_error[0])
@@ -355,14 +194,6 @@ static void drop_privileges(void)
 
 /* ---- from start to end ---- */
 
-static uint64_t realtime_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
-
 static void on_severed(void *arg, const struct sever_report *r)
 {
 	struct api_context *x = arg;
@@ -371,6 +202,11 @@ static void on_severed(void *arg, const struct sever_report *r)
 	if (r->ended || r->failed)
 		log_info("%u local connections to backends that may have them no more were ended, %u could not be%s%s", r->ended,
 			 r->failed, r->problem[0] ? ": " : "", r->problem);
+}
+
+static void on_event(void *arg, const char *subject, const char *sentence)
+{
+	api_event(arg, subject, sentence);
 }
 
 static void on_check_socket(void *arg, int fd)
@@ -390,6 +226,21 @@ static int start_sockets(struct daemon *d)
 	return err;
 }
 
+/* Before anything is applied: what was found, or said, before a restart is in force at once. */
+static int start_discovery(struct api_context *x)
+{
+	int err = 0;
+
+	x->listed = config_copy(x->file);
+	if (!x->listed)
+		return -ENOMEM;
+	((struct daemon *)x)->found_again = evtimer_new(x->base, daemon_on_found_again, x);
+	err = ((struct daemon *)x)->found_again ? overrides_load(x->listed) : -ENOMEM;
+	if (!err)
+		err = discovery_new(x->base, daemon_on_found, on_event, x, &x->discovery);
+	return err ? err : discovery_follow(x->discovery, x->listed);
+}
+
 static int build(struct daemon *d)
 {
 	struct api_context *x = &d->context;
@@ -404,9 +255,13 @@ static int build(struct daemon *d)
 	if (!err)
 		err = reconcile_new(x->base, x->dp, d->health, d->nexthops, &x->reconcile);
 	if (!err)
+		err = start_discovery(x);
+	if (!err)
+		err = register_new(x->base, d->health, on_event, x, &x->registrar);
+	if (!err)
 		err = api_new(x, &d->api);
 	if (!err)
-		err = apply(x, x->file);
+		err = daemon_apply(x, x->listed);
 	return err ? err : follow_events(d);
 }
 
@@ -419,8 +274,11 @@ static void tear_down(struct daemon *d)
 			event_free(d->signals[i]);
 	if (d->revisit)
 		event_free(d->revisit);
+	daemon_forget_found(d);
 	if (d->api)
 		api_free(d->api);
+	register_free(x->registrar);
+	discovery_free(x->discovery);
 	reconcile_free(x->reconcile);
 	if (d->nexthops)
 		nexthops_free(d->nexthops);
@@ -430,13 +288,28 @@ static void tear_down(struct daemon *d)
 		dp_close(x->dp);
 	sever_free(d->sever);
 	config_free(x->file);
+	config_free(x->listed);
+	free(x->events);
 	event_base_free(x->base);
+}
+
+/* Timers to the microsecond: sources' changes wait for some milliseconds, and the coarse clock's step is four of them. */
+static struct event_base *make_loop(void)
+{
+	struct event_config *c = event_config_new();
+	struct event_base *base = NULL;
+
+	if (c && !event_config_set_flag(c, EVENT_BASE_FLAG_PRECISE_TIMER))
+		base = event_base_new_with_config(c);
+	if (c)
+		event_config_free(c);
+	return base;
 }
 
 static int run(const struct options *o)
 {
-	struct daemon d = { .context = { .config_path = o->config, .started_ms = realtime_ms(), .check = check_config,
-					 .apply = apply } };
+	struct daemon d = { .context = { .config_path = o->config, .started_ms = realtime_ms(), .check = daemon_check,
+					 .apply = daemon_apply } };
 	char pins[PATH_MAX] = "";
 	int err;
 
@@ -447,7 +320,7 @@ static int run(const struct options *o)
 	signal(SIGHUP, SIG_IGN); /* until there is something to reload */
 	signal(SIGPIPE, SIG_IGN);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
-	d.context.base = event_base_new();
+	d.context.base = make_loop();
 	if (!err)
 		err = d.context.base ? build(&d) : -ENOMEM;
 	if (err) {
@@ -459,6 +332,7 @@ static int run(const struct options *o)
 		sd_notify(0, "READY=1");
 		event_base_dispatch(d.context.base);
 		sd_notify(0, "STOPPING=1");
+		register_stop(d.context.registrar, STOP_MS);
 	}
 	if (err && d.context.dp && !d.context.adopted)
 		snprintf(pins, sizeof(pins), "%s", d.context.file->pins);

@@ -70,6 +70,9 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 	lab_shunt balancer service help | grep -q add
 	lab_shunt balancer backend help | grep -q drain
 	lab_shunt balancer explain help | grep -q tcp
+	lab_shunt balancer source help | grep -A 1 'source list \[SOURCE | SERVICE\]' | grep -q "what it found"
+	lab_shunt balancer source help | grep -A 1 'source test QUESTION' | grep -q "'consul: { service: web }'"
+	lab_shunt balancer event help | grep -q 'event list \[--limit N\]'
 }
 
 @test "a daemon that is not there is exit 3, with the remedy" {
@@ -136,6 +139,52 @@ as_stranger() { setpriv --reuid 65534 --regid 1 --clear-groups "$tools/shunt" -s
 		and .phase == "steady" and .owner == "10.77.0.11:53" and .anchor == .owner and .flow == null'
 	lab_shunt balancer -j apply --dry-run "$LAB_DIR/balancer.yaml" | jq -e '.dry_run == true and .changes == []'
 	lab_shunt balancer -j backend weight web 10.77.0.11:80 50 | jq -e type
+}
+
+@test "sources and events have stable keys, and what is asked wrongly is said" {
+	local question='["answers", "changed_ms", "changes", "endpoints", "heard_ms", "kind", "none", "note", "problem", "problems",
+		"question", "services", "since_ms", "source", "state", "version"]'
+	lab_shunt balancer -j source list | jq -e '. == { sources: [] }'
+	mkdir "$LAB_DIR/found.d"
+	echo '[{ address: "10.77.0.12:80", weight: 7 }, "224.0.0.1:80"]' > "$LAB_DIR/found.d/a.yaml"
+	config | sed "s|^    transition: 90s|&\n    discover: { files: { directory: $LAB_DIR/found.d } }|" > "$LAB_DIR/found.yaml"
+	lab_shunt balancer apply "$LAB_DIR/found.yaml"
+	lab_wait 5 eval 'lab_shunt balancer source list | grep current'
+	lab_shunt balancer -j source list | jq -e --argjson keys "$question" '.sources | length == 1 and (.[0] | keys == $keys and
+		.source == "files" and .kind == "files" and (.question | startswith("files /")) and .services == ["web"] and
+		.state == "current" and .problem == "" and .endpoints == 2 and .answers == 1 and .changes == 1 and
+		.problems == 0 and .none == "keep" and .since_ms > 0 and .heard_ms > 0 and .changed_ms > 0)'
+	for name in web files; do
+		lab_shunt balancer -j source show $name | jq -e --argjson keys "$question" '.sources[0] |
+			keys - $keys == ["backends", "refused"] and .refused[0].address == "224.0.0.1:80" and .backends[0] ==
+			{ address: "10.77.0.12:80", weight: 7, state: "enabled", server_id: "" }'
+	done
+	lab_shunt balancer -j event list | jq -e '.total >= 1 and (.events[-1] | keys == ["ms", "subject", "text"])'
+	lab_shunt balancer -j event list --limit 0 | jq -e '.events == [] and .total >= 1'
+	lab_shunt balancer event list | grep "answers, with 2 endpoints"
+	[ "$(completions source show w)" = web ] && [ "$(completions source list f)" = files ]
+	run -1 lab_shunt balancer source show nosuch
+	[[ "$output" == *"nothing is asked of a source nosuch, nor for a service nosuch; see shunt source list"* ]]
+	run -2 lab_shunt balancer source test
+	run -2 lab_shunt balancer event list --limit many
+}
+
+# Runs what bash would run for the words of a command line, the last of which is being typed.
+completions() {
+	bash -c '. tools/packaging/completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+		_shunt "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"; printf "%s\n" "${COMPREPLY[@]}"' - \
+		"$BUILD/shunt" -s "$(lab_socket balancer)" "$@"
+}
+
+@test "completion knows every object of the command, and their verbs" {
+	local object
+	for object in $(lab_shunt balancer help | awk '/^  [a-z]+ / { print $1 }'); do
+		completions "" | grep -qx "$object"
+	done
+	[ "$(completions source "" | xargs)" = "list show test help" ]
+	[ "$(completions event "" | xargs)" = "list show help" ]
+	[ "$(completions event list -- | xargs)" = "--limit" ]
+	[ "$(completions source test k)" = kubernetes: ]
 }
 
 @test "errors are JSON too with -j" {

@@ -17,7 +17,7 @@ setup() {
 		ip -n "$LAB-net" link set "b$i-eth0" up
 		lab_in "b$i" curl -sf --max-time 1 -o /dev/null http://127.0.0.1/ || lab_web "b$i"
 	done
-	kill -HUP "$(lab_daemon_pid balancer)"
+	lab_shunt balancer apply "$LAB_DIR/balancer.yaml"
 	lab_wait 8 all_well
 }
 

@@ -88,11 +88,16 @@ sees() { lab_shunt balancer -j status | jq -e "$1"; }
 	lab_shunt balancer -j service show web | jq -e '.backends | map(.share) | min > 0.15 and min < 0.25'
 }
 
-@test "SIGHUP takes back what the command line changed" {
+@test "SIGHUP takes back what commands listed, and keeps what they said of endpoints; apply takes that back too" {
 	lab_shunt balancer backend weight web 10.77.0.11:80 7
+	lab_shunt balancer service add extra 192.0.2.99:80/tcp
 	sees '.config.differs == true'
 	kill -HUP "$(lab_daemon_pid balancer)"
-	lab_wait 3 eval '[ "$(backend web 10.77.0.11:80 .weight)" = 100 ]'
+	lab_wait 3 eval '! lab_shunt balancer service show extra'
+	[ "$(backend web 10.77.0.11:80 .weight)" = 7 ]
+	sees '.config.differs == true'
+	lab_shunt balancer apply "$LAB_DIR/balancer.yaml"
+	[ "$(backend web 10.77.0.11:80 .weight)" = 100 ]
 	sees '.config.differs == false'
 }
 

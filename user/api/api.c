@@ -27,6 +27,29 @@ const struct config *api_running(const struct api *a)
 	return reconcile_config(a->x->reconcile) ?: a->x->file;
 }
 
+struct config *api_listed(const struct api *a)
+{
+	struct merged m = {};
+
+	return merge(a->x->listed ?: a->x->file, NULL, NULL, NULL, &m) ? NULL : m.config;
+}
+
+static bool has_backend(const struct config *c, const struct override *o)
+{
+	const struct service *s = config_service(c, o->service);
+
+	return s && service_backend(s, &o->at);
+}
+
+void api_overrides_each(const struct api *a, const struct config *listed, api_override_fn fn, void *arg)
+{
+	const struct config *said = a->x->listed;
+
+	for (size_t i = 0; said && i < said->n_overrides; i++)
+		if (!has_backend(listed, &said->overrides[i]))
+			fn(arg, &said->overrides[i], has_backend(api_running(a), &said->overrides[i]));
+}
+
 /* ---- listeners ---- */
 
 /* Out of descriptors, most likely: the queue waits for the next second, instead of turning in a loop. */
@@ -259,6 +282,7 @@ void api_free(struct api *a)
 		return;
 	if (a->second)
 		event_free(a->second);
+	trials_cancel(a);
 	if (a->control)
 		evhttp_free(a->control);
 	if (a->metrics)

@@ -53,6 +53,7 @@ static int really_apply(struct call *c, struct config *wanted)
 int post_apply(struct call *c)
 {
 	_cleanup_(config_freep) struct config *wanted = NULL;
+	_cleanup_(merged_clear) struct merged m = {};
 	const char *dry = call_query(c, "dry_run");
 	bool dry_run = dry && strcmp(dry, "0");
 	json_t *changes, *moves;
@@ -63,9 +64,11 @@ int post_apply(struct call *c)
 	status = parse(c, &wanted);
 	if (status)
 		return status;
-	changes = change_list(api_running(c->api), wanted);
+	if (merge(wanted, c->api->x->discovery, api_running(c->api), &c->api->x->held, &m))
+		return call_error(c, 500, "the file and what sources found cannot be merged; the daemon's log says why");
+	changes = change_list(api_running(c->api), m.config);
 	moves = json_array();
-	if (reconcile_preview(c->api->x->reconcile, wanted, note_move, moves))
+	if (reconcile_preview(c->api->x->reconcile, m.config, note_move, moves))
 		status = call_error(c, 500, "what would move cannot be computed; the daemon's log says why");
 	else
 		status = dry_run ? change_check(c, wanted) : really_apply(c, wanted);

@@ -3,6 +3,7 @@
 #ifndef API_CALL_H
 #define API_CALL_H
 
+#include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <jansson.h>
 
@@ -19,7 +20,12 @@ struct call {
 	size_t body_len;
 	bool may_change; /* who asks is the socket's owner or root */
 	json_t *reply;
+	struct evhttp_request *request; /* for who answers later */
 };
+
+/* A handler's status: it answers later, with call_reply. */
+#define CALL_LATER 0
+void call_reply(struct evhttp_request *request, int status, const json_t *reply);
 
 typedef int (*call_handler)(struct call *c);
 
@@ -61,6 +67,12 @@ int post_apply(struct call *c);
 int post_explain(struct call *c);
 /* explain_connect.c */
 int post_explain_connect(struct call *c);
+/* sources.c */
+int get_sources(struct call *c);
+int get_source(struct call *c);
+int post_source_test(struct call *c);
+/* events.c */
+int get_events(struct call *c);
 /* connections.c */
 int get_connections(struct call *c);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Changing services and backends: a copy of what runs is changed, validated as a whole, applied. It holds until the
- * next apply or reload; the file is not touched.
+ * Changing services and backends: a copy of what is listed is changed, validated as a whole, applied. What is added or
+ * deleted holds until the next apply or reload; what is said of an endpoint (drain, weight ...) until it is taken back, or
+ * the next apply. The file is not touched.
  */
 #include "api/change.h"
 
@@ -87,16 +88,24 @@ static int validate(struct call *c, const struct config *wanted)
 	return 0;
 }
 
-/* What runs becomes wanted. Nothing happens when they are equal. */
+/* What is listed becomes wanted. Nothing happens when they are equal. */
 static int commit(struct call *c, const struct config *wanted)
 {
+	_cleanup_(merged_clear) struct merged m = {};
+	struct api_context *x = c->api->x;
 	json_t *changes;
+	bool differs;
 	int status = validate(c, wanted);
 
 	if (status)
 		return status;
-	changes = change_list(api_running(c->api), wanted);
-	status = json_array_size(changes) ? change_apply(c, wanted) : 0;
+	if (merge(wanted, x->discovery, api_running(c->api), &c->api->x->held, &m))
+		return call_error(c, 500, "what is wanted and what sources found cannot be merged; the daemon's log says why");
+	changes = change_list(api_running(c->api), m.config);
+	differs = config_differs(x->listed, wanted) || !config_overrides_equal(x->listed, wanted);
+	status = differs || json_array_size(changes) ? change_apply(c, wanted) : 0;
+	if (differs && !json_array_size(changes))
+		json_array_append_new(changes, json_string("noted: it makes no difference for now"));
 	if (status) {
 		json_decref(changes);
 		return status;
@@ -108,7 +117,7 @@ static int commit(struct call *c, const struct config *wanted)
 
 static int add_service(struct call *c, struct service *s)
 {
-	_cleanup_(config_freep) struct config *wanted = config_copy(api_running(c->api));
+	_cleanup_(config_freep) struct config *wanted = config_copy(c->api->x->listed);
 	_cleanup_free_ char *name = strdup(s->name);
 	int err;
 
@@ -140,22 +149,49 @@ int post_service(struct call *c)
 	return err ? call_error(c, 400, "%s", error) : add_service(c, &s);
 }
 
+/* What was said of its endpoints goes with it. */
+static void forget_overrides(struct config *c, const char *service, const struct endpoint *at)
+{
+	for (size_t i = c->n_overrides; i--;) {
+		struct override none = c->overrides[i];
+
+		none.has_weight = none.has_admin = false;
+		if (!strcmp(none.service, service) && (!at || !endpoint_compare(&none.at, at)))
+			config_override_set(c, &none);
+	}
+}
+
 int delete_service(struct call *c)
 {
-	_cleanup_(config_freep) struct config *wanted = config_copy(api_running(c->api));
+	_cleanup_(config_freep) struct config *wanted = config_copy(c->api->x->listed);
+	const struct service *running = config_service(api_running(c->api), c->parts[2]);
 
 	if (!wanted)
 		return call_error(c, 500, "out of memory");
+	if (running && running->offered_by)
+		return call_error(c, 400, "service %s comes from the source %s; take it away there", c->parts[2],
+				  running->offered_by);
 	if (config_service_delete(wanted, c->parts[2]))
 		return call_error(c, 404, "there is no service %s", c->parts[2]);
+	forget_overrides(wanted, c->parts[2], NULL);
 	return commit(c, wanted);
 }
 
 /* ---- backends ---- */
 
+static int no_listed_service(struct call *c)
+{
+	const struct service *running = config_service(api_running(c->api), c->parts[2]);
+
+	if (running && running->offered_by)
+		return call_error(c, 400, "service %s comes from the source %s; add the backend there", c->parts[2],
+				  running->offered_by);
+	return call_error(c, 404, "there is no service %s", c->parts[2]);
+}
+
 int post_backend(struct call *c)
 {
-	_cleanup_(config_freep) struct config *wanted = config_copy(api_running(c->api));
+	_cleanup_(config_freep) struct config *wanted = config_copy(c->api->x->listed);
 	struct backend b = { .weight = WEIGHT_DEFAULT };
 	json_t *body = call_object(c, backend_keys);
 	char error[PARSE_ERROR];
@@ -172,8 +208,7 @@ int post_backend(struct call *c)
 		return call_error(c, 400, "%s", error);
 	s = wanted ? config_service(wanted, c->parts[2]) : NULL;
 	if (!s)
-		return wanted ? call_error(c, 404, "there is no service %s", c->parts[2]) :
-				call_error(c, 500, "out of memory");
+		return wanted ? no_listed_service(c) : call_error(c, 500, "out of memory");
 	err = service_backend_add(s, &b);
 	if (err == -EEXIST)
 		return call_error(c, 400, "service %s has that backend already", s->name);
@@ -197,35 +232,111 @@ static int no_backend(struct call *c, const struct config *config)
 	return call_error(c, 404, "service %s has no backend %s", c->parts[2], c->parts[4]);
 }
 
+/*
+ * What the request says of the endpoint, over what the layers below say now or later. To say what they say takes a weight
+ * back, and to enable what they have enabled a state.
+ */
+static int override(struct config *wanted, const char *service, const struct backend *was, const struct backend *now,
+		    const json_t *said)
+{
+	const struct override *before = config_override(wanted, service, &was->at);
+	enum admin below_admin = was->overridden ? was->below_admin : was->admin;
+	struct override o = { .at = was->at };
+
+	if (before)
+		o = *before;
+	o.service = (char *)service;
+	if (json_object_get(said, "weight")) {
+		o.has_weight = now->weight != (was->overridden ? was->below_weight : was->weight);
+		o.weight = now->weight;
+	}
+	if (json_object_get(said, "admin")) {
+		o.has_admin = now->admin != ADMIN_ENABLED || below_admin != ADMIN_ENABLED;
+		o.admin = now->admin;
+	}
+	return config_override_set(wanted, &o);
+}
+
+static int override_as_said(struct config *wanted, const char *service, const struct backend *was, const json_t *said,
+			    char error[PARSE_ERROR])
+{
+	struct backend now = *was;
+
+	return parse_backend(said, &now, error) ?: override(wanted, service, was, &now, said);
+}
+
+/* Of an endpoint that is not there now, something was said: it can be taken back, or said otherwise. */
+static int override_absent(struct call *c, struct config *wanted, const struct endpoint *at, const json_t *said, size_t *found,
+			   char error[PARSE_ERROR])
+{
+	const struct config *running = api_running(c->api), *listed = c->api->x->listed;
+	int err = 0;
+
+	for (size_t i = 0; i < listed->n_overrides && !err; i++) {
+		const struct override *o = &listed->overrides[i];
+		const struct service *s = config_service(running, o->service);
+		struct backend was = { .at = *at, .weight = WEIGHT_DEFAULT };
+
+		if (endpoint_compare(&o->at, at) || (strcmp(c->parts[2], "*") && strcmp(c->parts[2], o->service)) ||
+		    (s && service_backend(s, at)))
+			continue;
+		++*found;
+		err = override_as_said(wanted, o->service, &was, said, error);
+	}
+	return err;
+}
+
 int post_backend_change(struct call *c)
 {
 	static const char *const keys[] = { "admin", "weight", NULL };
-	_cleanup_(config_freep) struct config *wanted = config_copy(api_running(c->api));
+	_cleanup_(config_freep) struct config *wanted = config_copy(c->api->x->listed);
+	const struct config *running = api_running(c->api);
 	json_t *body = call_object(c, keys);
 	char error[PARSE_ERROR];
 	struct endpoint at;
 	size_t i = 0, found = 0;
-	struct service *s;
+	const struct service *s;
 	int err;
 
 	if (!body)
 		return 400;
 	err = wanted ? parse_address(c->parts[4], &at, error) : -ENOMEM;
-	while (!err && (s = next_service(wanted, c->parts[2], &i))) {
-		struct backend *b = service_backend(s, &at);
+	while (!err && (s = next_service(running, c->parts[2], &i))) {
+		const struct backend *b = service_backend(s, &at);
 
 		found += b != NULL;
-		err = b ? parse_backend(body, b, error) : 0;
+		err = b ? override_as_said(wanted, s->name, b, body, error) : 0;
 	}
+	if (!err)
+		err = override_absent(c, wanted, &at, body, &found, error);
 	json_decref(body);
 	if (err)
 		return err == -ENOMEM ? call_error(c, 500, "out of memory") : call_error(c, 400, "%s", error);
-	return found ? commit(c, wanted) : no_backend(c, wanted);
+	return found ? commit(c, wanted) : no_backend(c, running);
+}
+
+/* What a source found is not ours to delete. */
+static int still_found(struct call *c, const struct endpoint *at)
+{
+	const struct config *running = api_running(c->api);
+	const struct service *s;
+	char text[ENDPOINT_TEXT], what[DISCOVER_TEXT];
+	size_t i = 0;
+
+	while ((s = next_service(running, c->parts[2], &i))) {
+		const struct backend *b = service_backend(s, at);
+
+		if (b && b->from && b->from <= s->n_discovers)
+			return call_error(c, 400, "backend %s of service %s was found by %s; drain or disable it here, or take it away "
+					  "there", endpoint_format(at, text), s->name,
+					  discover_format(&s->discovers[b->from - 1], what));
+	}
+	return no_backend(c, running);
 }
 
 int delete_backend(struct call *c)
 {
-	_cleanup_(config_freep) struct config *wanted = config_copy(api_running(c->api));
+	_cleanup_(config_freep) struct config *wanted = config_copy(c->api->x->listed);
 	char error[PARSE_ERROR];
 	struct endpoint at;
 	size_t i = 0, found = 0;
@@ -235,7 +346,12 @@ int delete_backend(struct call *c)
 		return call_error(c, 500, "out of memory");
 	if (parse_address(c->parts[4], &at, error))
 		return call_error(c, 400, "%s", error);
-	while ((s = next_service(wanted, c->parts[2], &i)))
-		found += !service_backend_delete(s, &at);
-	return found ? commit(c, wanted) : no_backend(c, wanted);
+	while ((s = next_service(wanted, c->parts[2], &i))) {
+		if (service_backend_delete(s, &at))
+			continue;
+		found++;
+		if (!s->n_discovers) /* else it may still be found, and what was said of it holds */
+			forget_overrides(wanted, s->name, &at);
+	}
+	return found ? commit(c, wanted) : still_found(c, &at);
 }

@@ -37,6 +37,10 @@ static const struct route {
 	{ EVHTTP_REQ_GET, "v1/flows", false, get_flows },
 	{ EVHTTP_REQ_GET, "v1/flows/?/?/?", false, get_flow },
 	{ EVHTTP_REQ_GET, "v1/connections", false, get_connections },
+	{ EVHTTP_REQ_GET, "v1/sources", false, get_sources },
+	{ EVHTTP_REQ_GET, "v1/sources/?", false, get_source },
+	{ EVHTTP_REQ_POST, "v1/sources/test", true, post_source_test },
+	{ EVHTTP_REQ_GET, "v1/events", false, get_events },
 };
 
 /* ---- what handlers use ---- */
@@ -215,7 +219,7 @@ static void free_text(const void *data, size_t len, void *text)
 	free(text);
 }
 
-static void send_reply(struct evhttp_request *req, int status, const json_t *reply)
+void call_reply(struct evhttp_request *req, int status, const json_t *reply)
 {
 	char *text = reply ? json_dumps(reply, JSON_COMPACT | JSON_REAL_PRECISION(10)) : NULL;
 	struct evbuffer *out = evbuffer_new();
@@ -234,12 +238,13 @@ static void send_reply(struct evhttp_request *req, int status, const json_t *rep
 
 void control_request(struct evhttp_request *req, void *arg)
 {
-	struct call c = { .api = arg, .may_change = may_change(arg, req) };
+	struct call c = { .api = arg, .may_change = may_change(arg, req), .request = req };
 	int status;
 
 	TAILQ_INIT(&c.query);
 	status = dispatch(&c, req);
-	send_reply(req, status, c.reply);
+	if (status != CALL_LATER)
+		call_reply(req, status, c.reply);
 	json_decref(c.reply);
 	evhttp_clear_headers(&c.query);
 	for (size_t i = 0; i < c.n_parts; i++)

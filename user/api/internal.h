@@ -24,10 +24,22 @@ struct api {
 	uid_t owner; /* who owns the control socket, and so may change things */
 	struct rates rates;
 	struct event *second;
+	struct trial *trials; /* of sources, under way (sources.c) */
 };
+void trials_cancel(struct api *a);
 
 /* What the daemon runs: what is applied, or the file's before anything is. */
 const struct config *api_running(const struct api *a);
+
+/*
+ * What the operator lists, with what commands said, and without what sources find: to be compared with the file. The
+ * caller's; NULL: out of memory.
+ */
+struct config *api_listed(const struct api *a);
+
+/* Calls fn for each thing that commands said of an endpoint that api_listed does not have: it is found, or not there. */
+typedef void (*api_override_fn)(void *arg, const struct override *o, bool is_there);
+void api_overrides_each(const struct api *a, const struct config *listed, api_override_fn fn, void *arg);
 
 void control_request(struct evhttp_request *req, void *arg); /* arg: struct api */
 void metrics_request(struct evhttp_request *req, void *arg); /* arg: struct api */

@@ -7,28 +7,34 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/announced.h"
 #include "api/expo.h"
 #include "api/internal.h"
 #include "api/permit.h"
 #include "api/process.h"
 #include "api/render.h"
+#include "api/sources.h"
 #include "base/clean.h"
 #include "model/diff.h"
 
 /* ---- the daemon ---- */
 
-static void note_difference(void *differs, const struct diff *d)
+static void note_override(void *differs, const struct override *o, bool is_there)
 {
-	(void)d;
+	(void)o;
+	(void)is_there;
 	*(bool *)differs = true;
 }
 
 static bool differs(const struct api *a)
 {
+	_cleanup_(config_freep) struct config *listed = api_listed(a);
 	bool yes = false;
 
-	if (a->x->file)
-		config_diff(a->x->file, api_running(a), note_difference, &yes);
+	if (a->x->file && listed)
+		yes = config_differs(a->x->file, listed);
+	if (listed)
+		api_overrides_each(a, listed, note_override, &yes);
 	return yes;
 }
 
@@ -461,9 +467,11 @@ static int write_all(struct expo *e, const struct api *a)
 	write_interfaces(e, a);
 	write_packets(e, a);
 	write_sockets(e, a);
+	write_announced(e, a);
 	write_services(e, &all);
 	err = write_backends(e, &all);
 	write_reconcile(e, a);
+	sources_write(e, a);
 	write_process(e, a);
 	expo_end(e);
 	return e->failed ? -ENOMEM : err;

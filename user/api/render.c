@@ -144,12 +144,26 @@ static json_t *render_at(unsigned at)
 	return list;
 }
 
+/* Who says that it is there: "" for the operator, else the question to which a source answers it. */
+static json_t *render_from(const struct service *conf, const struct backend *b)
+{
+	char what[DISCOVER_TEXT];
+
+	if (!b || !b->from)
+		return json_string("");
+	if (b->from > conf->n_discovers)
+		return json_string("found before");
+	return json_text(discover_format(&conf->discovers[b->from - 1], what));
+}
+
 json_t *render_backend(const struct reconcile_service *s, const struct reconcile_backend *b)
 {
+	const struct backend *conf = service_backend(s->conf, &b->at);
 	char at[ENDPOINT_TEXT];
 
-	return json_pack("{s:s, s:s, s:i, s:o, s:s, s:f, s:i, s:I, s:I, s:o, s:I, s:I, s:o, s:o}", "service",
-			 s->conf->name, "address", endpoint_format(&b->at, at), "weight", (int)b->weight, "server_id",
+	return json_pack("{s:s, s:s, s:o, s:b, s:i, s:o, s:s, s:f, s:i, s:I, s:I, s:o, s:I, s:I, s:o, s:o}", "service",
+			 s->conf->name, "address", endpoint_format(&b->at, at), "from", render_from(s->conf, conf),
+			 "overridden", conf && conf->overridden, "weight", (int)b->weight, "server_id",
 			 render_server_id(&b->server_id), "state", state_names[b->state], "share", backend_share(s, b),
 			 "slots", (int)b->slots, "packets", (json_int_t)b->packets, "bytes", (json_int_t)b->bytes, "at",
 			 render_at(s->at), "connections", (json_int_t)b->connections, "connects",
@@ -203,6 +217,18 @@ static json_t *render_flows(const struct reconcile_service *s)
 			 (json_int_t)s->let_go, "uncached", (json_int_t)s->uncached);
 }
 
+/* What it discovers, and the source that offers it ("": the operator lists it). */
+static void render_discovery(const struct service *conf, json_t *o)
+{
+	json_t *list = json_array();
+	char what[DISCOVER_TEXT];
+
+	for (size_t i = 0; i < conf->n_discovers; i++)
+		json_array_append_new(list, json_text(discover_format(&conf->discovers[i], what)));
+	json_object_set_new(o, "discover", list);
+	json_object_set_new(o, "offered_by", json_text(conf->offered_by ?: ""));
+}
+
 json_t *render_service(const struct reconcile_service *s)
 {
 	json_t *backends = json_array(), *o;
@@ -219,6 +245,8 @@ json_t *render_service(const struct reconcile_service *s)
 		      (int)s->retiring, "backends", backends);
 	if (o)
 		render_where(s, o);
+	if (o)
+		render_discovery(s->conf, o);
 	return o;
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The one screen: what is attached, what runs, how it differs from the file, what is wrong. */
 #include <string.h>
-#include <time.h>
 
+#include "api/announced.h"
 #include "api/call.h"
 #include "api/render.h"
+#include "api/sources.h"
 #include "base/clean.h"
+#include "base/clock.h"
 #include "model/diff.h"
 
 #define PROBLEMS_MAX 100 /* the rest is counted */
@@ -19,12 +21,27 @@ static void note_difference(void *list, const struct diff *d)
 	json_array_append_new(list, json_string(diff_state(d, text)));
 }
 
+/* Of what is found, or is not there now; what is listed is compared with the file. */
+static void note_override(void *list, const struct override *o, bool is_there)
+{
+	char at[ENDPOINT_TEXT], weight[40] = "";
+
+	if (o->has_weight)
+		snprintf(weight, sizeof(weight), "%sweight %u", o->has_admin ? ", " : "", o->weight);
+	json_array_append_new(list, json_sprintf("service %s: backend %s: by command %s%s%s", o->service,
+						 endpoint_format(&o->at, at), o->has_admin ? admin_names[o->admin] : "", weight,
+						 is_there ? "" : " (it is not there now)"));
+}
+
 static json_t *status_config(const struct api *a)
 {
+	_cleanup_(config_freep) struct config *listed = api_listed(a);
 	json_t *differences = json_array();
 
-	if (a->x->file)
-		config_diff(a->x->file, api_running(a), note_difference, differences);
+	if (a->x->file && listed)
+		config_diff(a->x->file, listed, note_difference, differences);
+	if (listed)
+		api_overrides_each(a, listed, note_override, differences);
 	return json_pack("{s:s, s:o, s:b, s:o, s:s}", "file", a->x->config_path ?: "", "applied",
 			 json_text(a->x->applied), "differs", json_array_size(differences) > 0, "differences",
 			 differences, "last_reload_error", a->x->last_reload_error);
@@ -243,17 +260,9 @@ static json_t *status_lacks(const struct api *a)
 	return list;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
-}
-
 static json_t *status_daemon(const struct api *a)
 {
-	uint64_t now = now_ms();
+	uint64_t now = realtime_ms();
 
 	return json_pack("{s:s, s:i, s:I, s:f, s:b}", "version", SHUNT_VERSION, "pid", (int)getpid(), "started_ms",
 			 (json_int_t)a->x->started_ms, "uptime_seconds",
@@ -274,6 +283,8 @@ int get_status(struct call *c)
 	json_object_set_new(status, "config", status_config(c->api));
 	json_object_set_new(status, "interfaces", status_interfaces(c->api, problems));
 	json_object_set_new(status, "sockets", status_sockets(c->api, &all, problems));
+	json_object_set_new(status, "sources", status_sources(c->api, problems));
+	json_object_set_new(status, "register", status_announced(c->api, problems));
 	json_object_set_new(status, "services", json_integer(all.n));
 	json_object_set_new(status, "backends", status_backends(c->api, &all, problems));
 	status_packets(c->api, status);

@@ -38,21 +38,23 @@ static const char *nexthop_text(const json_t *n, char text[CELL])
 	return text;
 }
 
-enum { SERVICE, ADDRESS, SERVER_ID, STATE, WEIGHT, SHARE, PACKETS, BYTES, OPEN, CONNECTS, CHECK, NEXT_HOP };
+enum { SERVICE, ADDRESS, FROM, SERVER_ID, STATE, WEIGHT, SHARE, PACKETS, BYTES, OPEN, CONNECTS, CHECK, NEXT_HOP };
 
 /* What none of them has anything to say in. */
 static void hide_columns(struct libscols_table *t, const json_t *backends, bool with_service)
 {
-	bool with_id = false, nexthops = false;
+	bool with_id = false, nexthops = false, found = false;
 	const json_t *b;
 	size_t i;
 
 	json_array_foreach(backends, i, b)
 	{
+		found |= *text_of(b, "from") || flag_of(b, "overridden");
 		with_id |= *text_of(b, "server_id") != '\0';
 		nexthops |= json_is_object(json_object_get(b, "nexthop"));
 	}
 	table_hide(t, SERVICE, !with_service);
+	table_hide(t, FROM, !found);
 	table_hide(t, SERVER_ID, !with_id);
 	table_hide(t, PACKETS, !any_at(backends, "edge"));
 	table_hide(t, BYTES, !any_at(backends, "edge"));
@@ -61,18 +63,27 @@ static void hide_columns(struct libscols_table *t, const json_t *backends, bool 
 	table_hide(t, NEXT_HOP, !nexthops);
 }
 
+/* Who says that it is there, and whether a command said something of it. */
+static const char *from_text(const json_t *b, char text[CELL])
+{
+	const char *from = text_of(b, "from");
+
+	snprintf(text, CELL, "%s%s", *from ? from : "file", flag_of(b, "overridden") ? ", command" : "");
+	return text;
+}
+
 void print_backends(const json_t *backends, bool with_service)
 {
 	char weight[CELL], share[CELL], packets[CELL], bytes[CELL], open[CELL], connects[CELL], check[CELL],
-		nexthop[CELL];
-	struct libscols_table *t = table_new("SERVICE", "ADDRESS", "SERVER ID", "STATE", ">WEIGHT", ">SHARE",
+		nexthop[CELL], from[CELL];
+	struct libscols_table *t = table_new("SERVICE", "ADDRESS", "FROM", "SERVER ID", "STATE", ">WEIGHT", ">SHARE",
 					     ">PACKETS", ">BYTES", ">OPEN", ">CONNECTS", "CHECK", "NEXT HOP", NULL);
 	const json_t *b;
 	size_t i;
 
 	hide_columns(t, backends, with_service);
 	json_array_foreach(backends, i, b) table_row(
-		t, text_of(b, "service"), text_of(b, "address"), text_of(b, "server_id"), text_of(b, "state"),
+		t, text_of(b, "service"), text_of(b, "address"), from_text(b, from), text_of(b, "server_id"), text_of(b, "state"),
 		count_text(number_of(b, "weight"), weight), percent_text(real_of(b, "share"), share),
 		count_text(number_of(b, "packets"), packets), bytes_text(number_of(b, "bytes"), bytes),
 		count_text(number_of(b, "connections"), open), count_text(number_of(b, "connects"), connects),

@@ -48,6 +48,6 @@ struct object {
 	{ .name = (object_name), .help = (text), .verbs = (table), .n_verbs = sizeof(table) / sizeof((table)[0]) }
 
 extern const struct object status_object, service_object, backend_object, apply_object, explain_object, drop_object,
-	flow_object, connection_object;
+	flow_object, connection_object, source_object, event_object;
 
 #endif

@@ -11,7 +11,8 @@
 #include "cli/word.h"
 
 static const struct object *const objects[] = { &status_object,  &service_object, &backend_object, &apply_object,
-						&explain_object, &drop_object,    &flow_object,    &connection_object };
+						&explain_object, &drop_object,    &flow_object,    &connection_object,
+						&source_object,  &event_object };
 
 static const char *object_name(const void *table, size_t i)
 {

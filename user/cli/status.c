@@ -83,6 +83,34 @@ static void print_sockets(const json_t *o)
 		       text_of(o, "cgroup"), number_of(o, "connections"), number_of(o, "ended"));
 }
 
+/* Only where something is discovered. */
+static void print_sources(const json_t *o)
+{
+	json_t *n;
+	const char *state, *before = "\nsources: ";
+
+	json_object_foreach((json_t *)o, state, n) {
+		if (!json_integer_value(n))
+			continue;
+		printf("%s%d %s", before, (int)json_integer_value(n), state);
+		before = ", ";
+	}
+	if (*before == ',')
+		printf(" (shunt source list)\n");
+}
+
+/* Only where something is announced. */
+static void print_announced(const json_t *list)
+{
+	const json_t *one;
+	size_t i, n = 0;
+
+	json_array_foreach(list, i, one)
+		n += flag_of(one, "registered");
+	if (json_array_size(list))
+		printf("\nannounced to others: %zu of %zu servers of this host\n", n, json_array_size(list));
+}
+
 static void print_backends_by_state(const json_t *o)
 {
 	json_t *backends = json_object_get(o, "backends"), *n;
@@ -170,10 +198,12 @@ static void print_status(const json_t *o)
 	print_daemon(o);
 	print_interfaces(json_object_get(o, "interfaces"));
 	print_sockets(json_object_get(o, "sockets"));
+	print_sources(json_object_get(o, "sources"));
+	print_announced(json_object_get(o, "register"));
 	print_backends_by_state(o);
 	print_packets(o);
 	print_limits(o);
-	print_lines("differences from the file (until the next apply or reload)",
+	print_lines("differences from the file (shunt apply takes them back)",
 		    json_object_get(json_object_get(o, "config"), "differences"));
 	print_lines("problems", json_object_get(o, "problems"));
 	print_lines("this kernel lacks", json_object_get(o, "lacks"));
