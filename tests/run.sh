@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Runs every test and sums up: the architecture, the simulation, the unit tests and the programs' tests, which compute, and
-# beside them the end-to-end tests, which mostly wait. All speak TAP. A program that crashes, hangs or ends before its plan
-# does counts as failed. The last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
+# Runs every test and sums up: the architecture, the simulation, the corpora of the fuzz targets, the unit tests and the
+# programs' tests, which compute, and beside them the end-to-end tests, which mostly wait, in two queues: those of
+# discovery, and the rest. All speak TAP. A program that crashes, hangs or ends before its plan does counts as failed. The
+# last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
 #
 # A line "# result: ..." of a test is shown.
 #
@@ -20,7 +21,7 @@ limit=${SOAK:+3600}
 limit=${limit:-300}
 pattern=$1
 passed=0 failed=0 skipped=0
-out=$(mktemp) && beside=$(mktemp) || exit 1
+out=$(mktemp) && beside=$(mktemp -d) || exit 1
 
 # Labs that a test did not live to remove.
 sweep() {
@@ -32,9 +33,10 @@ sweep() {
 
 finish() {
 	[ -z "$child" ] || kill -TERM -- "-$child" 2> /dev/null
-	[ -z "$other" ] || kill -TERM "$other" 2> /dev/null
+	# shellcheck disable=SC2086
+	[ -z "$others" ] || kill -TERM $others 2> /dev/null
 	sweep
-	rm -f "$out" "$beside"
+	rm -rf "$out" "$beside"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -96,6 +98,10 @@ compute() {
 	local test kind
 	run rooms tests/rooms.sh
 	run sim tests/sim.sh
+	for test in tests/fuzz/fuzz_*.c; do
+		test=$(basename "${test#tests/fuzz/fuzz_}" .c)
+		run "fuzz/$test" "$BUILD/replay/$test" "$test" "tests/fuzz/corpus/$test"
+	done
 	for test in "$BUILD"/unit/test_* "$BUILD"/bpftest/test_*; do
 		[ -f "$test" ] && [ -x "$test" ] || continue
 		kind=${test%/*}
@@ -103,36 +109,56 @@ compute() {
 	done
 }
 
+# of_discovery FILE: a test about sources, most of which wait for servers
+of_discovery() { grep -q '^load discovery\|discover: {' "$1"; }
+
+# end_to_end [CONDITION]: those for which it holds
 end_to_end() {
 	local test
 	for test in tests/e2e/*.bats; do
 		[ -e "$test" ] || continue
+		"${@:-true}" "$test" || continue
 		run "e2e/$(basename "$test" .bats)" bats --tap "$test"
 		sweep
 	done
 }
 
-# This script again, for those that compute: their output comes when all is done.
-side_by_side() {
+not_of_discovery() { ! of_discovery "$1"; }
+
+# This script again, for a part of them: its output comes when all is done.
+start_beside() {
+	ONLY=$1 tests/run.sh > "$beside/$1" 2>&1 &
+	others="$others $!"
+}
+
+take_from_beside() {
 	local ok not_ok skip
-	ONLY=compute tests/run.sh > "$beside" 2>&1 &
-	other=$!
-	end_to_end
-	wait $other
-	other=
-	head -n -1 "$beside"
-	read -r ok not_ok skip < <(tail -n 1 "$beside" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	head -n -1 "$beside/$1"
+	read -r ok not_ok skip < <(tail -n 1 "$beside/$1" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
 	passed=$((passed + ok)) failed=$((failed + ${not_ok:-1})) skipped=$((skipped + skip))
 }
 
-if [ "$ONLY" = compute ]; then
-	compute
-elif [ -z "$pattern" ] && [ "$(nproc)" -gt 1 ]; then
-	side_by_side
-else
-	compute
-	end_to_end
-fi
+side_by_side() {
+	start_beside compute
+	start_beside discovery
+	end_to_end not_of_discovery
+	wait
+	others=
+	take_from_beside compute
+	take_from_beside discovery
+}
+
+case $ONLY in
+compute) compute ;;
+discovery) end_to_end of_discovery ;;
+*)
+	if [ -z "$pattern" ] && [ "$(nproc)" -gt 1 ]; then
+		side_by_side
+	else
+		compute
+		end_to_end
+	fi ;;
+esac
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ] && [ $((passed + skipped)) -gt 0 ]
