@@ -38,6 +38,8 @@ void bench_row_skipped(const char *name, const char *why);
 int bench_edge(void); /* edge.*: a packet through the edge program */
 int bench_table(void); /* table.build, table.ranked, table.flip: the slot table alone */
 int bench_control(void); /* control.*: from a verdict or a configuration to the kernel */
+int bench_discovery(void); /* discovery.*: from what a source says to the kernel, and the memory that it takes */
+void bench_discovery_clear(void); /* what is left of it when its process was killed */
 int bench_socket(void); /* socket.*: a local process's way to a service */
 void bench_socket_clear(void); /* what is left of it when its process was killed */
 

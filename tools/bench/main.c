@@ -44,6 +44,12 @@ static const struct expected {
 	{ "control.apply", { 1000 } },
 	{ "control.apply.settled", { 1000 } },
 	{ "control.apply.change", { 1000 } },
+	{ "discovery.files.latency", { ANY } },
+	{ "discovery.consul.latency", { ANY } },
+	{ "discovery.etcd.latency", { ANY } },
+	{ "discovery.10k.files", { 10000 } },
+	{ "discovery.10k.consul", { 10000 } },
+	{ "discovery.memory", { 100, 10000, 100000 } },
 	{ "socket.connect.direct", { ANY } },
 	{ "socket.connect.service", { ANY } },
 	{ "socket.connect.other", { ANY } },
@@ -123,7 +129,7 @@ void bench_row_us(const char *name, uint32_t n, double *samples_us, size_t n_sam
 	double p99 = bench_percentile(samples_us, n_samples, 99), median = bench_percentile(samples_us, n_samples, 50);
 
 	bench_title(form, "microseconds                   n       median         p99     minimum   samples");
-	printf("%-22s %9u %12.1f %11.1f %11.1f %9zu\n", name, n, median, p99, samples_us[0], n_samples);
+	printf("%-24s %7u %12.1f %11.1f %11.1f %9zu\n", name, n, median, p99, samples_us[0], n_samples);
 	fflush(stdout);
 	json_array_append_new(rows, json_pack("{s:s, s:i, s:f, s:f}", "name", name, "n", (int)n, "us", rounded(median),
 					      "us_p99", rounded(p99)));
@@ -217,6 +223,7 @@ static const struct {
 	{ "edge.", bench_edge },
 	{ "table.", bench_table },
 	{ "control.", bench_control },
+	{ "discovery.", bench_discovery },
 	{ "socket.", bench_socket },
 };
 
@@ -253,6 +260,7 @@ static int supervise(pid_t child)
 		alarm(GRACE_S);
 	}
 	world_unload();
+	bench_discovery_clear();
 	bench_socket_clear();
 	if (WIFSIGNALED(status))
 		log_error("the bench was killed by signal %d", WTERMSIG(status));
@@ -284,8 +292,9 @@ static int usage(FILE *to, const char *self)
 		"  -h, --help          print this\n"
 		"\n"
 		"Needs root. It works in network namespaces and cgroups of its own and with pins in " WORLD_PINS "*,\n"
-		"and leaves none of them behind. socket.* needs shuntd beside this program, haproxy and nft; rows of\n"
-		"those two are skipped where they are not installed. All rows together take less than five minutes.\n",
+		"and leaves none of them behind. socket.* and discovery.* need shuntd beside this program; rows of what\n"
+		"else they need (haproxy, nft, etcd, consul) are skipped where that is not installed. All rows together\n"
+		"take less than five minutes.\n",
 		self);
 	return to == stdout ? 0 : 2;
 }

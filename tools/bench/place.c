@@ -164,6 +164,17 @@ pid_t place_start(const struct place *p, const char *log, const char *const argv
 	_exit(127);
 }
 
+pid_t place_shuntd(const struct place *p, const char *log, const char *config)
+{
+	char path[PLACE_PATH] = {};
+	const char *const command[] = { path, "--config", config, NULL };
+
+	if (readlink("/proc/self/exe", path, sizeof(path) - sizeof("shuntd")) < 0)
+		return -errno;
+	strcpy(strrchr(path, '/') + 1, "shuntd");
+	return place_start(p, log, command);
+}
+
 int place_wait(pid_t pid)
 {
 	int status;

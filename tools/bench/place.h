@@ -28,6 +28,9 @@ pid_t place_fork(const struct place *p);
 /* The same with a program: its output goes to the file LOG in PLACE_RUN. pid or -errno (said). */
 pid_t place_start(const struct place *p, const char *log, const char *const argv[]);
 
+/* The same with shuntd, which stands beside this program. */
+pid_t place_shuntd(const struct place *p, const char *log, const char *config);
+
 /* Waits for a process. 0, -EIO (it failed, and has said why) or -EINTR (then it was killed). */
 int place_wait(pid_t pid);
 

@@ -174,18 +174,11 @@ static int begin_shunt(struct way *w)
 	return write_file(PLACE_RUN "/shunt.yaml", text);
 }
 
-/* shuntd stands beside this program. */
 static int start_daemon(void)
 {
 	const struct place place = { .netns = plain.netns, .cpu = -1 };
-	char path[PLACE_PATH] = {};
-	const char *const command[] = { path, "--config", PLACE_RUN "/shunt.yaml", NULL };
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("shuntd"));
 
-	if (n < 0)
-		return -errno;
-	strcpy(strrchr(path, '/') + 1, "shuntd");
-	daemon_pid = place_start(&place, "shuntd.log", command);
+	daemon_pid = place_shuntd(&place, "shuntd.log", PLACE_RUN "/shunt.yaml");
 	return daemon_pid < 0 ? daemon_pid : 0;
 }
 
