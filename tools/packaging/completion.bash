@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# bash completion for shunt(8); names of services and backends are asked of the running daemon.
+# bash completion for shunt(8); names of services, backends and sources are asked of the running daemon.
 
 # Runs shunt on the socket that the command line names, quietly.
 _shunt_ask() {
@@ -13,6 +13,9 @@ _shunt_ask() {
 }
 
 _shunt_services() { _shunt_ask service list | awk 'NR > 1 { print $1 }'; }
+
+# Sources that are asked.
+_shunt_sources() { _shunt_ask source list | awk 'NR > 1 { print $1 }' | sort -u; }
 
 # Where services listen, as an address and a port.
 _shunt_listens() { _shunt_ask service list | awk 'NR > 1' | grep -o '[^ ]*:[0-9]*/[a-z]*'; }
@@ -45,6 +48,10 @@ _shunt_arguments() {
 	case $object-$verb in
 	service-list | service-show | service-delete | backend-list | backend-show | flow-list | connection-list | connection-show)
 		[ $# = 0 ] && _shunt_offer "$(_shunt_services)" ;;
+	source-list | source-show)
+		[ $# = 0 ] && _shunt_offer "$(_shunt_sources)" "$(_shunt_services)" ;;
+	source-test)
+		[ $# = 0 ] && _shunt_offer consul: kubernetes: etcd: dns: files: ;;
 	service-add)
 		case $prev in
 		algorithm) _shunt_offer consistent round-robin random least-connections ;;
@@ -126,6 +133,8 @@ _shunt_object() {
 	backend) _shunt_verbs backend "list show add delete drain disable enable weight" "$@" ;;
 	explain) _shunt_explain "$@" ;;
 	flow) _shunt_long_list flow "--backend --state --limit" "$@" ;;
+	source) _shunt_verbs source "list show test" "$@" ;;
+	event) _shunt_long_list event "--limit" "$@" ;;
 	connection) _shunt_long_list connection "--backend --limit" "$@" ;;
 	apply) _shunt_file ;;
 	esac
@@ -156,7 +165,7 @@ _shunt() {
 	elif [[ $cur == -* ]]; then
 		_shunt_offer -j --json -s --socket -h --help --version
 	else
-		_shunt_offer status service backend apply explain drop flow connection help
+		_shunt_offer status service backend apply explain drop flow connection source event help
 	fi
 	! declare -F __ltrim_colon_completions > /dev/null || __ltrim_colon_completions "$cur"
 }
