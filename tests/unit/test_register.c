@@ -406,7 +406,7 @@ static void the_key_follows_the_check(void **state)
 	run_until(key_is("100"));
 	server_down();
 	run_until(!fake.key[0]);
-	run_until(strstr(last_event, "announced no more: its check fails (connection refused)"));
+	run_until(strstr(last_event, "not announced: its check fails (connection refused)"));
 	assert_false(info().registered);
 	run_for(0.5);
 	assert_int_equal(fake.lease, 0);

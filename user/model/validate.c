@@ -405,10 +405,14 @@ static void validate_source(const struct config *c, const struct service *s, con
 		      source_kind_names[kind]);
 }
 
-/* Would one take the place of the other, where they are announced? */
+/* Would one take the place of the other, where they are announced? In Consul an id is of one service, in etcd of its prefix. */
 static bool is_announced_as(const struct announce *a, const struct announce *b)
 {
-	if (a->kind != b->kind || !same_text(a->source, b->source) || strcmp(a->name, b->name))
+	if (a->kind != b->kind || !same_text(a->source, b->source))
+		return false;
+	if (a->kind == SOURCE_CONSUL && a->id && same_text(a->id, b->id))
+		return true;
+	if (strcmp(a->name, b->name))
 		return false;
 	return a->id || b->id ? same_text(a->id, b->id) : !endpoint_compare(&a->at, &b->at);
 }
@@ -426,7 +430,7 @@ static void validate_announce(const struct config *c, size_t i, struct faults *f
 		fault(f, NULL, NULL, "register: %s is %s; give the address at which others reach the server", text, what);
 	for (size_t k = 0; k < i; k++)
 		if (is_announced_as(a, &c->announces[k])) {
-			fault(f, NULL, NULL, "register: %.80s at %s is there twice; delete one of the two, or give each an id", a->name,
+			fault(f, NULL, NULL, "register: %.80s at %s is there twice; delete one of the two, or give each an id of its own", a->name,
 			      text);
 			break;
 		}

@@ -218,7 +218,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 static void say_made(struct registration *r)
 {
-	static const char *const words[] = { "announced", "announced no more: its check fails", "taken away" };
+	static const char *const words[] = { "announced", "not announced: its check fails", "taken away" };
 	char output[128];
 
 	output_of(r, output);
