@@ -414,13 +414,14 @@ leader() {
 	done
 }
 
+# An election is the servers' own affair: on a busy machine they may need several.
 other_leader() { leader | grep -qvx "$1"; }
 
 @test "when the leader dies another is asked, and without a quorum nothing is taken away" {
 	local first second third
 	first=$(leader)
 	agent_kill "$first"
-	lab_wait 15 other_leader "$first"
+	lab_wait 60 other_leader "$first"
 	second=$(leader)
 	for third in $three; do
 		[ "$third" = "$first" ] || [ "$third" = "$second" ] || break
