@@ -25,6 +25,7 @@
 #include "base/clean.h"
 #include "config/config.h"
 #include "discovery/internal.h"
+#include "until.h"
 
 #define WATCHES_MAX 64
 
@@ -201,29 +202,6 @@ static inline void state_remove(void)
 
 /* ---- time ---- */
 
-static inline double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static inline void asked_tick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-}
-
-/* Runs the loop until the condition holds; fails the test if it does not within ten seconds. */
-#define run_until(base, condition) \
-	do { \
-		struct event *tick_ = event_new(base, -1, EV_PERSIST, asked_tick, NULL); \
-		double end_ = now_s() + 10; \
-		event_add(tick_, &(struct timeval){ .tv_usec = 1000 }); \
-		while (!(condition) && now_s() < end_) \
-			event_base_loop(base, EVLOOP_ONCE); \
-		event_free(tick_); \
-		assert_true(condition); \
-	} while (0)
+#define run_until(base, condition) assert_true(loop_until(base, condition))
 
 #endif

@@ -14,11 +14,9 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "discovery/source.h"
-
-#define DEADLINE_S 10
+#include "until.h"
 
 struct finder {
 	unsigned answers, sames, problems;
@@ -28,14 +26,6 @@ struct finder {
 };
 
 static struct event_base *base;
-
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
 
 void found(struct finder *f, const struct answer *a)
 {
@@ -76,28 +66,12 @@ bool found_before(const struct finder *f)
 	return f->before;
 }
 
-static inline void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-}
-
-/* Runs the loop until the condition holds, and fails the test if it never does. */
-#define run_until(condition) \
-	do { \
-		struct event *tick_ = event_new(base, -1, EV_PERSIST, on_tick, NULL); \
-		double end_ = now_s() + DEADLINE_S; \
-		event_add(tick_, &(struct timeval){ .tv_usec = 2000 }); \
-		while (!(condition) && now_s() < end_) \
-			event_base_loop(base, EVLOOP_ONCE); \
-		event_free(tick_); \
-		assert_true(condition); \
-	} while (0)
+/* Fails the test if it never is so. */
+#define run_until(condition) assert_true(loop_until(base, condition))
 
 static inline void run_for(double seconds)
 {
-	double end = now_s() + seconds;
-
-	run_until(now_s() >= end);
+	loop_for(base, seconds);
 }
 
 #endif

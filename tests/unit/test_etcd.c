@@ -26,8 +26,8 @@
 #include "discovery/etcd_keys.h"
 #include "discovery/etcd_session.h"
 #include "discovery/source.h"
+#include "until.h"
 
-#define DEADLINE_S 10
 
 /* ---- answers ---- */
 
@@ -682,27 +682,9 @@ void found_problem(struct finder *f, const char *fmt, ...)
 	f->problems++;
 }
 
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-}
-
-static struct event *tick;
-
 #define run_until(so) \
 	do { \
-		double end_ = now_s() + DEADLINE_S; \
-		while (!(so) && now_s() < end_) \
-			event_base_loop(base, EVLOOP_ONCE); \
-		if (!(so)) \
+		if (!loop_until(base, so)) \
 			fail_msg("not so in time: %s (last problem: %s)", #so, heard.problem); \
 	} while (0)
 
@@ -717,8 +699,6 @@ static int setup(void **state)
 	(void)state;
 	base = event_base_new();
 	etcd_pulse_ms = 300;
-	tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
-	event_add(tick, &(struct timeval){ .tv_usec = 2000 });
 	fake = (struct fake){ .cluster = 77, .term = 2, .revision = 10 };
 	fake_listen();
 	heard = (struct finder){};
@@ -752,7 +732,6 @@ static int teardown(void **state)
 	transfers_free(transfers);
 	if (fake.http)
 		fake_stop();
-	event_free(tick);
 	event_base_free(base);
 	free(conf.servers.list);
 	if (password_file[0])

@@ -25,12 +25,11 @@
 #include "config/config.h"
 #include "register/consul_ask.h"
 #include "register/register.h"
+#include "until.h"
 
-#define DEADLINE_S 10
 #define TTL_MS 600
 
 static struct event_base *base;
-static struct event *tick;
 static struct health *health;
 static struct registrar *registrar;
 static struct evconnlistener *listener; /* what is checked */
@@ -231,19 +230,6 @@ static void server_down(void)
 
 /* ---- the loop ---- */
 
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-}
-
 static char last_event[800];
 
 static void on_event(void *arg, const char *subject, const char *sentence)
@@ -254,19 +240,13 @@ static void on_event(void *arg, const char *subject, const char *sentence)
 
 #define run_until(so) \
 	do { \
-		double end_ = now_s() + DEADLINE_S; \
-		while (!(so) && now_s() < end_) \
-			event_base_loop(base, EVLOOP_ONCE); \
-		if (!(so)) \
+		if (!loop_until(base, so)) \
 			fail_msg("not so in time: %s (last event: %s)", #so, last_event); \
 	} while (0)
 
 static void run_for(double seconds)
 {
-	double end = now_s() + seconds;
-
-	while (now_s() < end)
-		event_base_loop(base, EVLOOP_ONCE);
+	loop_for(base, seconds);
 }
 
 static int setup(void **state)
@@ -274,8 +254,6 @@ static int setup(void **state)
 	(void)state;
 	log_set_level(LOG_LEVEL_ERROR);
 	base = event_base_new();
-	tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
-	event_add(tick, &(struct timeval){ .tv_usec = 2000 });
 	fake = (struct fake){};
 	last_event[0] = '\0';
 	url_tail = "";
@@ -297,7 +275,6 @@ static int teardown(void **state)
 		fake_stop();
 	if (listener)
 		server_down();
-	event_free(tick);
 	event_base_free(base);
 	return 0;
 }
