@@ -473,46 +473,50 @@ void read_announces(struct reader *r, const struct key *k, const struct node *va
 		read_announce(r, item);
 }
 
-/* ---- backends by themselves: what a source of files, or of values, has to say ---- */
+/* ---- parts of a service by themselves ---- */
 
-int config_parse_backends(const char *name, const char *text, size_t len, config_error_fn report, void *arg,
-			  struct backend **out, size_t *n)
+/* Into s, which is cleared by the caller. */
+static int parse_part(const char *name, const char *text, size_t len, config_error_fn report, void *arg, struct service *s,
+		      void (*read)(struct reader *r, const struct node *root, struct service *s))
 {
 	_cleanup_(tree_freep) struct tree *tree = NULL;
 	_cleanup_(mistakes_clear) struct mistakes m = {};
-	_cleanup_(service_clear) struct service s = {};
 	struct reader r = { .mistakes = &m };
 	int err = tree_parse(text, len, &m, &tree);
 
 	if (!err) {
-		read_backend_document(&r, tree_root(tree), &s);
+		read(&r, tree_root(tree), s);
 		err = m.error ?: m.n ? -EINVAL : 0;
 	}
 	if (err == -EINVAL)
 		mistakes_report(&m, name, report, arg);
+	return err;
+}
+
+int config_parse_backends(const char *name, const char *text, size_t len, config_error_fn report, void *arg,
+			  struct backend **out, size_t *n)
+{
+	_cleanup_(service_clear) struct service s = {};
+	int err = parse_part(name, text, len, report, arg, &s, read_backend_document);
+
 	if (err)
 		return err;
 	*out = TAKE_PTR(s.backends);
 	*n = s.n_backends;
-	s.n_backends = 0;
 	return 0;
+}
+
+static void read_discover_document(struct reader *r, const struct node *root, struct service *s)
+{
+	read_discovers(r, NULL, root, s);
 }
 
 int config_parse_discovers(const char *name, const char *text, size_t len, config_error_fn report, void *arg,
 			   struct discover **out, size_t *n)
 {
-	_cleanup_(tree_freep) struct tree *tree = NULL;
-	_cleanup_(mistakes_clear) struct mistakes m = {};
 	_cleanup_(service_clear) struct service s = {};
-	struct reader r = { .mistakes = &m };
-	int err = tree_parse(text, len, &m, &tree);
+	int err = parse_part(name, text, len, report, arg, &s, read_discover_document);
 
-	if (!err) {
-		read_discovers(&r, NULL, tree_root(tree), &s);
-		err = m.error ?: m.n ? -EINVAL : 0;
-	}
-	if (err == -EINVAL)
-		mistakes_report(&m, name, report, arg);
 	if (err)
 		return err;
 	*out = TAKE_PTR(s.discovers);
