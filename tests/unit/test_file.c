@@ -96,6 +96,29 @@ static void what_cannot_be_read_is_its_errno(void **state)
 	assert_ptr_equal(text, (char *)1);
 }
 
+static void the_first_line_is_without_its_end(void **state)
+{
+	static const char *const one[] = { "secret", "secret\n", "secret\r\n", "secret\nmore\n" };
+	static const char *const none[] = { "", "\n", "\r\n", "\nsecret\n" };
+	char *line = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(one); i++) {
+		assert_int_equal(file_write(in_top("file"), one[i], strlen(one[i]), false), 0);
+		assert_int_equal(file_first_line(in_top("file"), &line), 0);
+		assert_string_equal(line, "secret");
+		free(line);
+	}
+	line = (char *)1;
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		assert_int_equal(file_write(in_top("file"), none[i], strlen(none[i]), false), 0);
+		assert_int_equal(file_first_line(in_top("file"), &line), -ENODATA);
+	}
+	assert_int_equal(file_first_line(in_top("missing"), &line), -ENOENT);
+	assert_int_equal(file_first_line(top, &line), -EISDIR);
+	assert_ptr_equal(line, (char *)1);
+}
+
 static void what_is_written_is_for_its_owner_alone_and_leaves_nothing_beside_it(void **state)
 {
 	struct stat st;
@@ -201,6 +224,7 @@ int main(void)
 		TEST(what_is_written_is_read),
 		TEST(more_than_is_allowed_is_refused),
 		TEST(what_cannot_be_read_is_its_errno),
+		TEST(the_first_line_is_without_its_end),
 		TEST(what_is_written_is_for_its_owner_alone_and_leaves_nothing_beside_it),
 		TEST(who_has_the_old_content_open_keeps_it),
 		TEST(a_failure_leaves_what_was_there),

@@ -77,6 +77,24 @@ int file_write(const char *path, const char *data, size_t len, bool sync)
 	return err;
 }
 
+int file_first_line(const char *path, char **out)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	_cleanup_free_ char *line = NULL;
+	size_t room = 0;
+
+	if (!file)
+		return -errno;
+	errno = 0;
+	if (getline(&line, &room, file) <= 0)
+		return errno ? -errno : -ENODATA;
+	line[strcspn(line, "\r\n")] = '\0';
+	if (!*line)
+		return -ENODATA;
+	*out = TAKE_PTR(line);
+	return 0;
+}
+
 int directory_make(const char *path)
 {
 	char part[PATH_MAX];

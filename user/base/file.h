@@ -13,6 +13,7 @@ int file_read(const char *path, size_t max, char **out, size_t *len);
  * that goes down soon after may have the old content, or a damaged one. -errno
  */
 int file_write(const char *path, const char *data, size_t len, bool sync);
+int file_first_line(const char *path, char **out); /* without its end. -ENODATA: there is none, or it is empty; -errno */
 int directory_make(const char *path); /* with those above it, mode 0755; it may be there. -errno */
 
 #endif

@@ -21,6 +21,7 @@
 
 #include "base/clean.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "discovery/backoff.h"
@@ -299,15 +300,13 @@ static uint32_t wait_of(const struct watch *w)
 /* Without its token a question may be answered, but not truly. false: why says why it cannot be asked. */
 static bool has_token(const struct source *conf, char *why, size_t size)
 {
-	_cleanup_fclose_ FILE *file = conf->token_file ? fopen(conf->token_file, "re") : NULL;
-	int first;
+	_cleanup_free_ char *token = NULL;
+	int err = conf->token_file ? file_first_line(conf->token_file, &token) : 0;
 
-	if (!conf->token_file)
+	if (!err)
 		return true;
-	first = file ? fgetc(file) : EOF;
-	if (first != EOF && first != '\n')
-		return true;
-	snprintf(why, size, "token-file %s cannot be used: %s", conf->token_file, file ? "it is empty" : strerror(errno));
+	snprintf(why, size, "token-file %s cannot be used: %s", conf->token_file,
+		 err == -ENODATA ? "it is empty" : strerror(-err));
 	return false;
 }
 

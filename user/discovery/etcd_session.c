@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/clean.h"
+#include "base/file.h"
 #include "discovery/etcd_answer.h"
 #include "discovery/etcd_ask.h"
 #include "discovery/http.h"
@@ -130,18 +131,14 @@ static void on_failed(evutil_socket_t fd, short what, void *arg)
 /* The first line of the file; NULL: see problem. */
 static char *read_password(struct etcd_session *s)
 {
-	_cleanup_fclose_ FILE *file = s->conf->password_file ? fopen(s->conf->password_file, "re") : NULL;
-	_cleanup_free_ char *line = NULL;
-	size_t room = 0;
+	char *password = NULL;
+	int err = s->conf->password_file ? file_first_line(s->conf->password_file, &password) : 0;
 
-	if (s->conf->password_file && (!file || getline(&line, &room, file) <= 0)) {
-		snprintf(s->problem, sizeof(s->problem), "password-file %s cannot be read: %s", s->conf->password_file,
-			 file ? "it is empty" : strerror(errno));
-		return NULL;
-	}
-	if (line)
-		line[strcspn(line, "\r\n")] = '\0';
-	return line ? TAKE_PTR(line) : strdup("");
+	if (!err)
+		return password ?: strdup("");
+	snprintf(s->problem, sizeof(s->problem), "password-file %s cannot be read: %s", s->conf->password_file,
+		 err == -ENODATA ? "it is empty" : strerror(-err));
+	return NULL;
 }
 
 static int send_login(struct etcd_session *s)

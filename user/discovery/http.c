@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/file.h"
 
 /* A peer that is gone without a word is found by these, whatever a request may take: seconds. */
 #define KEEP_IDLE 5
@@ -259,13 +260,10 @@ static int add_header(struct http_request *r, const char *line)
 static int add_token(struct http_request *r)
 {
 	const struct http_settings *s = &r->http->settings;
-	_cleanup_fclose_ FILE *file = s->token_file ? fopen(s->token_file, "re") : NULL;
 	_cleanup_free_ char *line = NULL, *header = NULL;
-	size_t room = 0;
 
-	if (!file || getline(&line, &room, file) <= 0)
+	if (!s->token_file || file_first_line(s->token_file, &line))
 		return 0;
-	line[strcspn(line, "\r\n")] = '\0';
 	if (asprintf(&header, "%s%s", s->token_head, line) < 0)
 		return -ENOMEM;
 	return add_header(r, header);
