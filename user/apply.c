@@ -4,7 +4,6 @@
  * sources, announcements. All of it or nothing.
  */
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,16 +113,18 @@ static int hold_grown(const struct config *merged, const struct config *running,
 	return err;
 }
 
-static int plan_with_room(struct api_context *x, const struct config *listed, const struct config *running, struct merged *m,
-			  struct reconcile_change **out)
+/* if_other: *out is NULL, and nothing is planned, if it is the same as what runs. */
+static int plan_with_room(struct api_context *x, const struct config *listed, const struct config *running, bool if_other,
+			  struct merged *m, struct reconcile_change **out)
 {
 	int err;
 
+	*out = NULL;
 	texts_clear(&x->held);
 	do {
 		merged_clear(m);
 		err = merge(listed, x->discovery, running, &x->held, m);
-		if (!err)
+		if (!err && (!if_other || config_differs(running, m->config)))
 			err = reconcile_plan(x->reconcile, m->config, out);
 	} while (err == -ENOSPC && !hold_grown(m->config, running, &x->held));
 	return err;
@@ -139,9 +140,9 @@ static int plan(struct api_context *x, const struct config *listed, struct merge
 	if (err)
 		return err;
 	if (((struct daemon *)x)->runs)
-		return plan_with_room(x, listed, reconcile_config(x->reconcile), m, out);
+		return plan_with_room(x, listed, reconcile_config(x->reconcile), false, m, out);
 	adopted = reconcile_adopted(x->reconcile);
-	return adopted ? plan_with_room(x, listed, adopted, m, out) : -ENOMEM;
+	return adopted ? plan_with_room(x, listed, adopted, false, m, out) : -ENOMEM;
 }
 
 int daemon_check(struct api_context *x, const struct config *listed)
@@ -287,21 +288,17 @@ static int apply_found(struct api_context *x, struct merged *m)
 	const struct config *running = reconcile_config(x->reconcile);
 	struct reconcile_change *change;
 	bool ready;
-	int err = plan_with_room(x, x->listed, running, m, &change);
+	int err = plan_with_room(x, x->listed, running, true, m, &change);
 
-	if (err)
+	if (err || !change)
 		return err;
-	if (!config_differs(running, m->config)) {
-		reconcile_drop(change);
-		return 0;
-	}
 	ready = only_backends_differ(running, m->config);
 	err = carry_out((struct daemon *)x, m->config, change, ready);
 	x->found_applies += !err;
 	return err;
 }
 
-#define AGAIN_SECONDS 10 /* until what found no room, or could not be applied, is tried again */
+#define AGAIN_SECONDS 60 /* until what found no room, or could not be applied, is tried again */
 
 /* Sources found something. */
 void daemon_on_found(void *arg)
