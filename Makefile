@@ -228,7 +228,7 @@ kernels: all
 	BUILD=$(BUILD) tests/kernels/run.sh
 
 kube-apiserver: all
-	tools/deps.sh golang-go rsync dpkg-dev etcd-server
+	tools/deps.sh golang-go rsync dpkg-dev
 	BUILD=$(BUILD) tests/kubernetes/run.sh
 
 vmlinux:

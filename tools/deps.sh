@@ -20,7 +20,7 @@ installed() {
 
 # Packages among the arguments that are not installed, on one line.
 missing() {
-	comm -23 <(printf '%s\n' "$@" | sort) <(installed "$@" | sort) | paste -sd ' '
+	comm -23 <(printf '%s\n' "$@" | sort -u) <(installed "$@" | sort) | paste -sd ' '
 }
 
 fail() {
