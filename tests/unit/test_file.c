@@ -216,6 +216,18 @@ static void what_others_say_becomes_one_line_of_text(void **state)
 	assert_clean("\xc2\xa0", "\xc2\xa0");
 }
 
+static void a_text_is_made_of_what_it_was(void **state)
+{
+	char *text = NULL;
+
+	(void)state;
+	text_set(&text, "%d", 7);
+	assert_string_equal(text, "7");
+	text_set(&text, "%s and %s", text, text);
+	assert_string_equal(text, "7 and 7");
+	free(text);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -230,6 +242,7 @@ int main(void)
 		TEST(a_failure_leaves_what_was_there),
 		TEST(nobody_leads_it_elsewhere_by_a_link),
 		TEST(a_directory_is_made_with_those_above_it),
+		cmocka_unit_test(a_text_is_made_of_what_it_was),
 		cmocka_unit_test(what_others_say_becomes_one_line_of_text),
 	};
 

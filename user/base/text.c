@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "base/text.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void text_set(char **text, const char *fmt, ...)
+{
+	char *old = *text; /* it may be part of the new one */
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(text, fmt, args) < 0)
+		*text = strdup("");
+	va_end(args);
+	free(old);
+}
 
 /* Length of the character at s, or 0: there is none that may stay. A zero ends the text. */
 static size_t character(const unsigned char *s)

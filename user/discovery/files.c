@@ -12,26 +12,23 @@
  * such a link is swapped everything is read again. The path of the directory, and files that are links to elsewhere,
  * are looked at every few seconds besides, as inotify does not follow them.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clean.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
-#include "config/config.h"
+#include "base/text.h"
 #include "discovery/backoff.h"
+#include "discovery/folder.h"
 #include "discovery/source.h"
 
-#define FILE_MAX (16u << 20) /* bytes */
-#define FILES_MAX 4096 /* in a directory */
 #define CALM_ALONE_MS 1 /* without another change, after one alone */
 #define CALM_MS 5 /* after others: where there are two there are more */
 #define CALM_ALL_MS 20 /* when the directory itself is new or another: who made it is about to fill it */
@@ -44,21 +41,6 @@
 	 IN_MOVE_SELF)
 #define ABOVE (IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE)
 
-enum news { NEWS_NONE, NEWS_READ, NEWS_GONE };
-
-struct file {
-	char *name;
-	enum news news;
-	bool right; /* it was once: backends are what it said then */
-	char *wrong; /* why its content does not count; NULL: it does */
-	bool unread; /* wrong because it could not be read: worth trying again */
-	bool linked; /* a link: inotify does not see where it leads */
-	struct backend *backends;
-	size_t n;
-	uint64_t hash; /* of that content */
-	struct stat seen; /* when it was read last */
-};
-
 struct files {
 	struct event_base *base;
 	const struct source *conf;
@@ -69,15 +51,13 @@ struct files {
 
 struct watch {
 	struct files *of;
-	const struct discover *what;
 	struct finder *finder;
 	struct watch *next;
 	int inside, above; /* inotify's watches of the directory and of the one that it is in; -1: none */
-	struct stat seen; /* the directory */
-	struct file *files; /* sorted by name */
-	size_t n_files;
+	struct folder folder;
 	bool all; /* everything is to be read again */
-	uint64_t unsettled_ms, settled_ms; /* of the first change that was not read (0: none), and of the last reading */
+	uint64_t unsettled_ms,
+		settled_ms; /* of the first change that was not read (0: none), and of the last reading */
 	struct event *settle, *look;
 	struct backoff backoff;
 	char *blind; /* why inotify does not help; NULL: it does */
@@ -88,190 +68,6 @@ struct watch {
 static void in_ms(struct event *e, uint32_t ms)
 {
 	event_add(e, &(struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 });
-}
-
-static bool is_ours(const char *name)
-{
-	static const char *const ends[] = { ".yaml", ".yml", ".json" };
-	size_t len = strlen(name);
-
-	for (size_t i = 0; i < ARRAY_SIZE(ends) && name[0] != '.'; i++)
-		if (len > strlen(ends[i]) && !strcmp(name + len - strlen(ends[i]), ends[i]))
-			return true;
-	return false;
-}
-
-/* Replaces *text; a text for which there is no memory is "". */
-static void say(char **text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void say(char **text, const char *fmt, ...)
-{
-	va_list args;
-
-	free(*text);
-	va_start(args, fmt);
-	if (vasprintf(text, fmt, args) < 0)
-		*text = strdup("");
-	va_end(args);
-}
-
-/* ---- the list of files ---- */
-
-static void file_clear(struct file *f)
-{
-	free(f->name);
-	free(f->wrong);
-	free(f->backends);
-}
-
-static void file_remove(struct watch *w, struct file *f)
-{
-	size_t at = f - w->files;
-
-	file_clear(f);
-	memmove(f, f + 1, (--w->n_files - at) * sizeof(*f));
-}
-
-/* Where the name is, or would be. */
-static size_t file_place(const struct watch *w, const char *name)
-{
-	size_t low = 0, high = w->n_files;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (strcmp(w->files[middle].name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static struct file *file_find(const struct watch *w, const char *name)
-{
-	size_t at = file_place(w, name);
-
-	return at < w->n_files && !strcmp(w->files[at].name, name) ? &w->files[at] : NULL;
-}
-
-/* NULL: out of memory, or there are too many. */
-static struct file *file_add(struct watch *w, const char *name)
-{
-	size_t at = file_place(w, name);
-	struct file *grown = w->n_files < FILES_MAX ? reallocarray(w->files, w->n_files + 1, sizeof(*grown)) : NULL;
-	char *copy = strdup(name);
-
-	if (grown)
-		w->files = grown;
-	if (!grown || !copy) {
-		free(copy);
-		return NULL;
-	}
-	memmove(&grown[at + 1], &grown[at], (w->n_files++ - at) * sizeof(*grown));
-	grown[at] = (struct file){ .name = copy };
-	return &grown[at];
-}
-
-static bool note_news(struct watch *w, const char *name, enum news news)
-{
-	struct file *f = file_find(w, name);
-
-	if (!f && news == NEWS_READ)
-		f = file_add(w, name);
-	if (f)
-		f->news = news;
-	return f || news != NEWS_READ;
-}
-
-/* ---- reading one ---- */
-
-struct complaint {
-	char *first;
-	unsigned n;
-};
-
-static void on_mistake(void *arg, const char *sentence)
-{
-	struct complaint *c = arg;
-
-	if (!c->n++)
-		say(&c->first, "%s", sentence);
-}
-
-static void take_content(struct file *f, const char *path, const char *text, size_t len)
-{
-	struct complaint c = {};
-	struct backend *list;
-	size_t n;
-	int err = config_parse_backends(path, text, len, on_mistake, &c, &list, &n);
-
-	if (err) {
-		if (!c.n)
-			say(&f->wrong, "%s: %s", path, strerror(-err));
-		else if (c.n > 1)
-			say(&f->wrong, "%s (and %u more)", c.first, c.n - 1);
-		else
-			f->wrong = TAKE_PTR(c.first);
-		free(c.first);
-		return;
-	}
-	free(f->backends);
-	f->backends = list;
-	f->n = n;
-	f->hash = hash_bytes(text, len);
-	f->right = true;
-}
-
-/* To be freed; NULL: f says why. Regular files only, and no more than FILE_MAX bytes of them. */
-static char *read_whole(struct file *f, const char *path, int fd, size_t *len)
-{
-	size_t room = f->seen.st_size <= FILE_MAX ? (size_t)f->seen.st_size + 1 : FILE_MAX + 1;
-	_cleanup_free_ char *text = malloc(room);
-	ssize_t n;
-
-	*len = 0;
-	do {
-		n = text ? read(fd, text + *len, room - *len) : -1;
-		*len += n > 0 ? n : 0;
-	} while (n > 0 && *len < room);
-	f->unread = n < 0 || (*len == room && room <= FILE_MAX);
-	if (n < 0)
-		say(&f->wrong, "%s: it cannot be read: %s", path, strerror(text ? errno : ENOMEM));
-	else if (*len > FILE_MAX)
-		say(&f->wrong, "%s: it is larger than %u MiB; divide it into several files", path, FILE_MAX >> 20);
-	else if (*len == room)
-		say(&f->wrong, "%s: it grows while it is read; write it under another name and rename it", path);
-	return f->wrong ? NULL : TAKE_PTR(text);
-}
-
-/* false: there is no such file (any more). */
-static bool file_take(struct watch *w, struct file *f)
-{
-	_cleanup_free_ char *path = NULL, *text = NULL;
-	_cleanup_close_ int fd = -1;
-	struct stat link;
-	size_t len;
-
-	free(TAKE_PTR(f->wrong));
-	f->unread = false;
-	if (asprintf(&path, "%s/%s", w->what->name, f->name) < 0)
-		return f->unread = true;
-	if (lstat(path, &link))
-		return false;
-	f->linked = S_ISLNK(link.st_mode);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &f->seen)) {
-		f->unread = true;
-		f->seen = (struct stat){};
-		say(&f->wrong, "%s: it cannot be read: %s", path, strerror(errno));
-		return true;
-	}
-	if (!S_ISREG(f->seen.st_mode))
-		return false;
-	text = read_whole(f, path, fd, &len);
-	if (text)
-		take_content(f, path, text, len);
-	return true;
 }
 
 /* ---- the directory ---- */
@@ -307,7 +103,7 @@ static int wd_set(struct files *s, int *wd, const char *path, uint32_t mask)
 /* Path of the directory without slashes at its end; above: of the one that it is in. To be freed; NULL: no memory. */
 static char *path_of(const struct watch *w, bool above)
 {
-	char *path = strdup(w->what->name), *slash;
+	char *path = strdup(w->folder.path), *slash;
 
 	if (!path)
 		return NULL;
@@ -330,50 +126,20 @@ static void set_watches(struct watch *w)
 	}
 	free(TAKE_PTR(w->blind));
 	if (err == ENOSPC)
-		say(&w->blind,
-		    "changes are seen only every %u s, as there are too many inotify watches; raise "
-		    "fs.inotify.max_user_watches",
-		    LOOK_MS / 1000);
+		text_set(&w->blind,
+			 "changes are seen only every %u s, as there are too many inotify watches; raise "
+			 "fs.inotify.max_user_watches",
+			 LOOK_MS / 1000);
 	else if (err)
-		say(&w->blind, "changes are seen only every %u s: %s", LOOK_MS / 1000, strerror(err));
-}
-
-/* What is listed is to be read, what is not is gone. 0 or -errno. */
-static int list_directory(struct watch *w)
-{
-	DIR *dir = opendir(w->what->name);
-	struct dirent *e;
-	int err = 0;
-
-	if (!dir || fstat(dirfd(dir), &w->seen)) {
-		err = -errno;
-		if (dir)
-			closedir(dir);
-		return err;
-	}
-	for (size_t i = 0; i < w->n_files; i++)
-		w->files[i].news = NEWS_GONE;
-	while (errno = 0, !err && (e = readdir(dir)))
-		if (is_ours(e->d_name) && !note_news(w, e->d_name, NEWS_READ))
-			err = w->n_files < FILES_MAX ? -ENOMEM : -E2BIG;
-	if (!err)
-		err = -errno;
-	closedir(dir);
-	return err;
-}
-
-static void forget_files(struct watch *w)
-{
-	while (w->n_files)
-		file_remove(w, &w->files[w->n_files - 1]);
+		text_set(&w->blind, "changes are seen only every %u s: %s", LOOK_MS / 1000, strerror(err));
 }
 
 static void directory_problem(struct watch *w, int err)
 {
-	const char *path = w->what->name;
+	const char *path = w->folder.path;
 
 	if (err == -ENOENT || err == -ENOTDIR) {
-		forget_files(w);
+		folder_forget(&w->folder);
 		w->answered = false; /* what was right in the old one is not known of files in a new one */
 	}
 	free(TAKE_PTR(w->said));
@@ -382,7 +148,7 @@ static void directory_problem(struct watch *w, int err)
 	else if (err == -ENOTDIR)
 		found_problem(w->finder, "%s is no directory; create one, or correct its path", path);
 	else if (err == -E2BIG)
-		found_problem(w->finder, "%s has more than %d files; join some of them", path, FILES_MAX);
+		found_problem(w->finder, "%s has more than %d files; join some of them", path, FOLDER_MAX);
 	else
 		found_problem(w->finder, "the directory %s cannot be read: %s", path, strerror(-err));
 	w->all = true;
@@ -390,66 +156,7 @@ static void directory_problem(struct watch *w, int err)
 
 /* ---- what all files say together ---- */
 
-static void read_news(struct watch *w)
-{
-	for (size_t i = w->n_files; i--;) {
-		struct file *f = &w->files[i];
-		bool there = f->news != NEWS_GONE;
-
-		if (f->news == NEWS_READ)
-			there = file_take(w, f);
-		f->news = NEWS_NONE;
-		if (!there)
-			file_remove(w, f);
-	}
-}
-
-/* To be freed. */
-static struct backend *join(const struct watch *w, size_t *n)
-{
-	struct backend *all;
-
-	*n = 0;
-	for (size_t i = 0; i < w->n_files; i++)
-		*n += w->files[i].n;
-	all = calloc(*n + 1, sizeof(*all));
-	for (size_t i = 0, at = 0; all && i < w->n_files; at += w->files[i++].n)
-		if (w->files[i].n)
-			memcpy(all + at, w->files[i].backends, w->files[i].n * sizeof(*all));
-	return all;
-}
-
-static uint64_t version_of(const struct watch *w)
-{
-	uint64_t version = 0;
-
-	for (size_t i = 0; i < w->n_files; i++)
-		if (w->files[i].right)
-			version += (w->files[i].hash ^ hash_bytes(w->files[i].name, strlen(w->files[i].name))) | 1;
-	return version;
-}
-
-struct wrongs {
-	const struct file *first;
-	size_t n;
-	bool never_right; /* one was not since we began */
-};
-
-static struct wrongs count_wrongs(const struct watch *w)
-{
-	struct wrongs x = {};
-
-	for (size_t i = 0; i < w->n_files; i++) {
-		if (!w->files[i].wrong)
-			continue;
-		if (!x.n++)
-			x.first = &w->files[i];
-		x.never_right |= !w->files[i].right;
-	}
-	return x;
-}
-
-static void tell_wrongs(struct watch *w, const struct wrongs *x, bool waiting)
+static void tell_wrongs(struct watch *w, const struct folder_wrongs *x, bool waiting)
 {
 	const char *then = x->first->right ? "what the file said before stays" : "the file is left out";
 
@@ -464,7 +171,7 @@ static void tell_wrongs(struct watch *w, const struct wrongs *x, bool waiting)
 static void tell_found(struct watch *w, const char *version)
 {
 	size_t n;
-	_cleanup_free_ struct backend *all = join(w, &n);
+	_cleanup_free_ struct backend *all = folder_join(&w->folder, &n);
 
 	if (all)
 		found(w->finder, &(struct answer){ .backends = all, .n = n, .version = version, .note = w->blind });
@@ -474,13 +181,13 @@ static void tell_found(struct watch *w, const char *version)
 
 static void tell(struct watch *w)
 {
-	struct wrongs x = count_wrongs(w);
+	struct folder_wrongs x = folder_wrongs(&w->folder);
 	bool waiting = x.never_right && !w->answered && found_before(w->finder);
 	_cleanup_free_ char *says = NULL;
 	char version[20];
 
-	snprintf(version, sizeof(version), "%016llx", (unsigned long long)version_of(w));
-	say(&says, "%s\n%s\n%zu %s", version, w->blind ?: "", x.n, x.n ? x.first->wrong : "");
+	snprintf(version, sizeof(version), "%016llx", (unsigned long long)folder_version(&w->folder));
+	text_set(&says, "%s\n%s\n%zu %s", version, w->blind ?: "", x.n, x.n ? x.first->wrong : "");
 	if (w->said && !strcmp(w->said, says)) {
 		if (!x.n)
 			found_same(w->finder);
@@ -498,14 +205,6 @@ static void tell(struct watch *w)
 
 /* ---- when ---- */
 
-static bool anything_unread(const struct watch *w)
-{
-	for (size_t i = 0; i < w->n_files; i++)
-		if (w->files[i].unread)
-			return true;
-	return false;
-}
-
 /* The next look at what inotify does not tell: soon after a failure. */
 static void plan_look(struct watch *w, bool failed)
 {
@@ -520,9 +219,9 @@ static void plan_look(struct watch *w, bool failed)
 /* Those with news. */
 static void read_those(struct watch *w)
 {
-	read_news(w);
+	folder_read(&w->folder);
 	tell(w);
-	plan_look(w, anything_unread(w));
+	plan_look(w, folder_is_unread(&w->folder));
 }
 
 static void read_all(struct watch *w)
@@ -530,7 +229,7 @@ static void read_all(struct watch *w)
 	int err;
 
 	set_watches(w);
-	err = list_directory(w);
+	err = folder_list(&w->folder);
 	w->all = false;
 	if (err) {
 		directory_problem(w, err);
@@ -566,22 +265,11 @@ static void unsettle(struct watch *w)
 		in_ms(w->settle, calm);
 }
 
-static bool same_stat(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
+/* What inotify does not see. */
 static void look_at_file(struct watch *w, struct file *f)
 {
-	_cleanup_free_ char *path = NULL;
-	struct stat now = {};
-
-	if (!f->unread && asprintf(&path, "%s/%s", w->what->name, f->name) >= 0) {
-		stat(path, &now);
-		if (same_stat(&now, &f->seen))
-			return;
-	}
+	if ((!f->linked && !f->unread) || !folder_has_changed(&w->folder, f))
+		return;
 	f->news = NEWS_READ;
 	unsettle(w);
 }
@@ -589,19 +277,17 @@ static void look_at_file(struct watch *w, struct file *f)
 static void on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg;
-	struct stat now;
 
 	(void)fd;
 	(void)what;
-	w->all |= w->blind || stat(w->what->name, &now) || now.st_dev != w->seen.st_dev || now.st_ino != w->seen.st_ino;
+	w->all |= w->blind || folder_is_other(&w->folder);
 	if (w->all) {
 		read_all(w);
 		return;
 	}
-	plan_look(w, anything_unread(w));
-	for (size_t i = 0; i < w->n_files; i++)
-		if (w->files[i].linked || w->files[i].unread)
-			look_at_file(w, &w->files[i]);
+	plan_look(w, folder_is_unread(&w->folder));
+	for (size_t i = 0; i < w->folder.n; i++)
+		look_at_file(w, &w->folder.files[i]);
 }
 
 /* ---- what inotify tells ---- */
@@ -612,7 +298,7 @@ static bool is_whole(const struct watch *w, const char *name, bool *link)
 	_cleanup_free_ char *path = NULL;
 	struct stat s = {};
 
-	if (asprintf(&path, "%s/%s", w->what->name, name) >= 0)
+	if (asprintf(&path, "%s/%s", w->folder.path, name) >= 0)
 		lstat(path, &s);
 	*link = S_ISLNK(s.st_mode);
 	return *link || s.st_nlink > 1;
@@ -620,15 +306,15 @@ static bool is_whole(const struct watch *w, const char *name, bool *link)
 
 static void on_name(struct watch *w, uint32_t mask, const char *name)
 {
-	bool link, whole = is_whole(w, name, &link), ours = is_ours(name);
-	struct file *f = ours ? file_find(w, name) : NULL;
+	bool link, whole = is_whole(w, name, &link), ours = folder_is_ours(name);
+	struct file *f = ours ? folder_find(&w->folder, name) : NULL;
 
 	if (!ours)
 		w->all |= link; /* others may lead through it */
 	else if (mask & (IN_CLOSE_WRITE | IN_MOVED_TO) || (mask & IN_CREATE && whole))
-		w->all |= !note_news(w, name, NEWS_READ);
+		w->all |= !folder_note(&w->folder, name, NEWS_READ);
 	else if (mask & (IN_DELETE | IN_MOVED_FROM))
-		note_news(w, name, NEWS_GONE);
+		folder_note(&w->folder, name, NEWS_GONE);
 	else if (f && (mask & IN_CREATE || !f->wrong))
 		f->news = f->news == NEWS_GONE ? NEWS_NONE : f->news; /* what it said stays while it is written */
 	else if (f)
@@ -692,8 +378,7 @@ static void files_unwatch(void *watch)
 		event_free(w->settle);
 	if (w->look)
 		event_free(w->look);
-	forget_files(w);
-	free(w->files);
+	folder_forget(&w->folder);
 	free(w->blind);
 	free(w->said);
 	free(w);
@@ -706,9 +391,13 @@ static int files_watch(void *source, const struct discover *what, struct finder 
 
 	if (!w)
 		return err_r(-ENOMEM, "%s is not watched: out of memory", what->name);
-	*w = (struct watch){
-		.of = s, .what = what, .finder = f, .next = s->watches, .inside = -1, .above = -1, .all = true
-	};
+	*w = (struct watch){ .of = s,
+			     .folder = { .path = what->name },
+			     .finder = f,
+			     .next = s->watches,
+			     .inside = -1,
+			     .above = -1,
+			     .all = true };
 	s->watches = w;
 	w->settle = evtimer_new(s->base, on_settle, w);
 	w->look = evtimer_new(s->base, on_look, w);
