@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "discovery/backoff.h"
 #include "discovery/kubernetes_answer.h"
+#include "discovery/kubernetes_objects.h"
 
 #define LIST_MS 120000 /* for a page, however slowly it comes */
 /* A stream is ended by the server after so many seconds, at random so that not all streams are at once. */
@@ -26,20 +27,12 @@
 
 uint32_t kubernetes_pulse_ms = 10000;
 
-struct object {
-	char *key;
-	void *kept; /* NULL: nothing */
-	unsigned list; /* number of the list that it was in last */
-};
-
 struct kubernetes_watch {
 	struct kubernetes_watch_conf conf;
 	char *labels; /* NULL: all */
 	char *version; /* from which to watch; NULL: list first */
 	char *next; /* where the next page of the list begins; NULL: at its start */
-	struct object *objects; /* sorted by key */
-	size_t n, room;
-	unsigned list; /* number of the list that is read, or was read last */
+	struct kubernetes_objects objects;
 	bool complete;
 	bool older; /* conf.older_path is asked */
 	struct http_request *request; /* NULL: waiting */
@@ -52,102 +45,6 @@ struct kubernetes_watch {
 	uint64_t began_ms, heard_ms; /* of the stream; the last line of it */
 	struct backoff backoff;
 };
-
-/* ---- what is kept ---- */
-
-/* Where it is, or would be. */
-static size_t object_place(const struct kubernetes_watch *w, const char *key)
-{
-	size_t low = 0, high = w->n;
-
-	if (w->n && strcmp(w->objects[w->n - 1].key, key) < 0) /* as a list comes: sorted */
-		return w->n;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (strcmp(w->objects[middle].key, key) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static void object_forget(struct kubernetes_watch *w, struct object *o)
-{
-	if (o->kept)
-		w->conf.keep(w->conf.arg, NULL, o->kept);
-	free(o->key);
-}
-
-static void object_remove(struct kubernetes_watch *w, size_t at)
-{
-	object_forget(w, &w->objects[at]);
-	memmove(&w->objects[at], &w->objects[at + 1], (--w->n - at) * sizeof(*w->objects));
-}
-
-/* Takes key. NULL: out of memory. */
-static struct object *object_insert(struct kubernetes_watch *w, size_t at, char *key)
-{
-	if (w->n == w->room) {
-		struct object *grown = reallocarray(w->objects, 2 * w->room + 16, sizeof(*grown));
-
-		if (!grown) {
-			free(key);
-			return NULL;
-		}
-		w->objects = grown;
-		w->room = 2 * w->room + 16;
-	}
-	memmove(&w->objects[at + 1], &w->objects[at], (w->n++ - at) * sizeof(*w->objects));
-	w->objects[at] = (struct object){ .key = key };
-	return &w->objects[at];
-}
-
-static int object_is(struct kubernetes_watch *w, const json_t *json)
-{
-	char *key = kubernetes_key(json);
-	size_t at = key ? object_place(w, key) : 0;
-	struct object *o;
-
-	if (!key)
-		return -EBADMSG;
-	if (at < w->n && !strcmp(w->objects[at].key, key)) {
-		free(key);
-		o = &w->objects[at];
-	} else {
-		o = object_insert(w, at, key);
-		if (!o)
-			return -ENOMEM;
-	}
-	o->list = w->list;
-	o->kept = w->conf.keep(w->conf.arg, json, o->kept);
-	if (!o->kept) /* so that of a thousand that mean nothing to us none costs anything */
-		object_remove(w, o - w->objects);
-	return 0;
-}
-
-static void object_gone(struct kubernetes_watch *w, const json_t *json)
-{
-	_cleanup_free_ char *key = kubernetes_key(json);
-	size_t at = key ? object_place(w, key) : w->n;
-
-	if (at < w->n && !strcmp(w->objects[at].key, key))
-		object_remove(w, at);
-}
-
-/* A list is complete: what was not in it is there no more. */
-static void drop_unlisted(struct kubernetes_watch *w)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < w->n; i++)
-		if (w->objects[i].list == w->list)
-			w->objects[kept++] = w->objects[i];
-		else
-			object_forget(w, &w->objects[i]);
-	w->n = kept;
-}
 
 /* ---- where we are ---- */
 
@@ -181,7 +78,7 @@ static void list_anew(struct kubernetes_watch *w)
 	set_text(&w->version, NULL);
 	set_text(&w->next, NULL);
 	w->complete = false;
-	w->list++;
+	w->objects.list++;
 }
 
 static void wait_for(struct kubernetes_watch *w, struct timeval delay)
@@ -307,7 +204,7 @@ static int read_page(struct kubernetes_watch *w, const struct http_answer *a)
 	if (err)
 		return err;
 	json_array_foreach(page.items, i, one)
-		if (object_is(w, one) == -ENOMEM)
+		if (kubernetes_objects_is(&w->objects, one) == -ENOMEM)
 			return -ENOMEM;
 	if (!set_text(&w->next, page.next) || (!page.next && !set_text(&w->version, page.version)))
 		return -ENOMEM;
@@ -337,7 +234,7 @@ static void on_page(void *arg, const struct http_request *r, const struct http_a
 		return;
 	}
 	if (w->version) {
-		drop_unlisted(w);
+		kubernetes_objects_listed(&w->objects);
 		w->complete = true;
 		malloc_trim(0); /* pages are large, and what is kept of them is small */
 		w->conf.changed(w->conf.arg, w->version);
@@ -409,12 +306,12 @@ static void end_stream(struct kubernetes_watch *w, const struct kubernetes_event
 
 static void take_event(struct kubernetes_watch *w, const struct kubernetes_event *e)
 {
-	if (e->kind == KUBERNETES_IS && object_is(w, e->object) == -ENOMEM) {
+	if (e->kind == KUBERNETES_IS && kubernetes_objects_is(&w->objects, e->object) == -ENOMEM) {
 		end_stream(w, NULL); /* the next list says it again */
 		return;
 	}
 	if (e->kind == KUBERNETES_GONE)
-		object_gone(w, e->object);
+		kubernetes_objects_gone(&w->objects, e->object);
 	w->dirty |= e->kind != KUBERNETES_BOOKMARK;
 	w->heard = true;
 	set_text(&w->version, e->version);
@@ -591,7 +488,7 @@ bool kubernetes_watch_complete(const struct kubernetes_watch *w)
 
 unsigned kubernetes_watch_list(const struct kubernetes_watch *w)
 {
-	return w->list;
+	return w->objects.list;
 }
 
 const char *kubernetes_watch_version(const struct kubernetes_watch *w)
@@ -601,8 +498,8 @@ const char *kubernetes_watch_version(const struct kubernetes_watch *w)
 
 void kubernetes_watch_each(const struct kubernetes_watch *w, void (*fn)(void *arg, void *kept), void *arg)
 {
-	for (size_t i = 0; i < w->n; i++)
-		fn(arg, w->objects[i].kept);
+	for (size_t i = 0; i < w->objects.n; i++)
+		fn(arg, w->objects.objects[i].kept);
 }
 
 /* ---- life ---- */
@@ -613,13 +510,11 @@ void kubernetes_watch_free(struct kubernetes_watch *w)
 		return;
 	if (w->again)
 		cancel(w);
-	for (size_t i = 0; i < w->n; i++)
-		object_forget(w, &w->objects[i]);
+	kubernetes_objects_clear(&w->objects);
 	if (w->again)
 		event_free(w->again);
 	if (w->told)
 		event_free(w->told);
-	free(w->objects);
 	free(w->labels);
 	free(w->version);
 	free(w->next);
@@ -633,6 +528,7 @@ int kubernetes_watch_new(const struct kubernetes_watch_conf *conf, struct kubern
 	if (!w)
 		return -ENOMEM;
 	w->conf = *conf;
+	w->objects = (struct kubernetes_objects){ .keep = conf->keep, .arg = conf->arg };
 	w->again = evtimer_new(conf->base, on_again, w);
 	w->told = event_new(conf->base, -1, 0, on_told, w);
 	if (!w->again || !w->told) {

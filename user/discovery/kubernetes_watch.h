@@ -9,9 +9,8 @@
 #ifndef DISCOVERY_KUBERNETES_WATCH_H
 #define DISCOVERY_KUBERNETES_WATCH_H
 
-#include <jansson.h>
-
 #include "discovery/http.h"
+#include "discovery/kubernetes_objects.h"
 
 struct kubernetes_watch_conf {
 	struct event_base *base;
@@ -24,11 +23,7 @@ struct kubernetes_watch_conf {
 	const unsigned *watches; /* how many there are of this server; NULL: one */
 	uint32_t timeout_ms; /* of an answer that does not come on */
 	unsigned page; /* objects in one answer: what is taken apart at a time, without a look at anything else */
-	/*
-	 * What is to be kept of an object, before being what was kept of it: the owner lets go of that itself. NULL: nothing.
-	 * object NULL: it is gone.
-	 */
-	void *(*keep)(void *arg, const json_t *object, void *before);
+	kubernetes_keep_fn keep;
 	void (*changed)(void *arg, const char *version); /* all of a list, or of what came at once */
 	void (*same)(void *arg); /* nothing happened, or the server is at least well */
 	void (*problem)(void *arg, const char *sentence);
