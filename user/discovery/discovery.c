@@ -13,11 +13,6 @@
 #include "base/log.h"
 #include "discovery/internal.h"
 
-static const struct source_ops *const kinds[N_SOURCE_KINDS] = {
-	[SOURCE_CONSUL] = &source_consul, [SOURCE_KUBERNETES] = &source_kubernetes, [SOURCE_ETCD] = &source_etcd,
-	[SOURCE_DNS] = &source_dns,	  [SOURCE_FILES] = &source_files,
-};
-
 /* ---- changes, handed on when things are calm ---- */
 
 #define CALM_ALONE_US 1000 /* without another change, after one alone */
@@ -143,103 +138,6 @@ static void on_save(evutil_socket_t fd, short what, void *arg)
 		event_add(d->save, &soon);
 }
 
-/* ---- sources ---- */
-
-static struct opened *opened_find(const struct discovery *d, const struct source *conf)
-{
-	for (size_t i = 0; i < d->n_sources; i++)
-		if (source_equal(&d->sources[i]->conf, conf))
-			return d->sources[i];
-	return NULL;
-}
-
-static void opened_free(struct opened *o)
-{
-	if (o->handle)
-		o->ops->close(o->handle);
-	offers_clear(&o->offers);
-	source_clear(&o->conf);
-	free(o);
-}
-
-/* The services that it offered before its settings changed, or before a restart. */
-static void take_up_offers(struct discovery *d, struct opened *o)
-{
-	const struct opened *before = NULL;
-
-	if (!source_takes_over(&o->conf))
-		return;
-	for (size_t i = 0; i < d->n_sources && !before; i++)
-		if (d->sources[i]->conf.kind == o->conf.kind && !strcmp(d->sources[i]->conf.name, o->conf.name) &&
-		    d->sources[i]->offers.known)
-			before = d->sources[i];
-	if (before)
-		offers_take_over(&o->offers, &before->offers);
-	else
-		store_load_offers(d, &o->offers);
-}
-
-/* A source that cannot be opened stands in the list all the same: its questions say so. */
-static void source_open(struct opened *o)
-{
-	if (!o->ops->open(&o->env, &o->conf, &o->handle))
-		return;
-	o->handle = NULL;
-	if (source_takes_over(&o->conf))
-		offers_problem(&o->offers, "the source could not be opened; the log says why");
-}
-
-/* NULL: out of memory. */
-static struct opened *source_add(struct discovery *d, const struct source *conf)
-{
-	struct opened **grown = reallocarray(d->sources, d->n_sources + 1, sizeof(*grown)), *o = calloc(1, sizeof(*o));
-
-	if (grown)
-		d->sources = grown;
-	if (!grown || !o || source_copy(conf, &o->conf)) {
-		free(o);
-		return NULL;
-	}
-	o->ops = kinds[conf->kind];
-	o->env = (struct source_env){ .base = d->base, .transfers = d->transfers, .offers = &o->offers };
-	offers_init(&o->offers, d, o);
-	take_up_offers(d, o);
-	d->sources[d->n_sources++] = o;
-	return o;
-}
-
-/* The source that is meant, opened if it is not yet, or could not be before. NULL: out of memory. */
-static struct opened *source_for(struct discovery *d, const struct config *c, enum source_kind kind, const char *name)
-{
-	const struct source *listed = config_source(c, kind, name);
-	struct source assumed = source_default(kind);
-	struct opened *o;
-
-	assumed.name = (char *)source_kind_names[kind];
-	o = opened_find(d, listed ?: &assumed) ?: source_add(d, listed ?: &assumed);
-	if (!o)
-		return NULL;
-	if (!o->wanted && !o->handle) /* once each time that the configuration is followed */
-		source_open(o);
-	o->wanted = true;
-	return o;
-}
-
-static void close_unwanted(struct discovery *d)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < d->n_sources; i++)
-		if (d->sources[i]->wanted) {
-			d->sources[kept++] = d->sources[i];
-		} else {
-			if (d->sources[i]->offers.n)
-				discovery_changed(d);
-			opened_free(d->sources[i]);
-		}
-	d->n_sources = kept;
-}
-
 /* ---- questions ---- */
 
 static void stop_watching(struct finder *f)
@@ -297,7 +195,7 @@ static struct finder *begin(struct discovery *d, const struct discover *what)
 
 static int ask(struct discovery *d, const struct config *c, const struct discover *what)
 {
-	struct opened *o = source_for(d, c, what->kind, what->source);
+	struct opened *o = opened_for(d, c, what->kind, what->source);
 	struct finder *f = o ? finder_find(d, what) ?: begin(d, what) : NULL; /* never one without a source */
 	bool again;
 
@@ -361,7 +259,7 @@ static int ask_all(struct discovery *d, const struct config *c)
 			err = ask(d, c, &c->services[i].discovers[k]);
 	for (size_t i = 0; i < c->n_sources && !err; i++)
 		if (source_takes_over(&c->sources[i]))
-			err = source_for(d, c, c->sources[i].kind, c->sources[i].name) ? 0 : -ENOMEM;
+			err = opened_for(d, c, c->sources[i].kind, c->sources[i].name) ? 0 : -ENOMEM;
 	for (size_t i = 0; i < d->n_sources && !err; i++)
 		for (size_t k = 0; d->sources[i]->wanted && k < d->sources[i]->offers.n && !err; k++)
 			err = ask(d, c, &d->sources[i]->offers.list[k].discover);
@@ -379,7 +277,7 @@ static int follow(struct discovery *d, const struct config *c)
 	if (err)
 		return err; /* what was asked is asked on */
 	drop_unwanted(d);
-	close_unwanted(d);
+	opened_close_unwanted(d);
 	if (d->state[0] && save(d, UINT64_MAX / 2)) /* what was taken over from another question is still in its file */
 		store_sweep(d);
 	return 0;

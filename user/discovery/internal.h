@@ -49,6 +49,12 @@ struct discovery {
 void discovery_event(struct discovery *d, const char *subject, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void discovery_changed(struct discovery *d); /* some set or offer: it is handed on when things are calm, and kept */
 
+/* ---- opened.c ---- */
+/* The source that is meant, opened if it is not yet, or could not be before. NULL: out of memory. */
+struct opened *opened_for(struct discovery *d, const struct config *c, enum source_kind kind, const char *name);
+void opened_close_unwanted(struct discovery *d);
+void opened_free(struct opened *o);
+
 /* ---- test.c ---- */
 void discovery_heard(struct discovery *d, struct finder *f); /* an answer or a problem came */
 
