@@ -5,6 +5,7 @@
 # sudo make test  every test                 sudo make bench         how fast, into build/bench.json
 # make sim        connections kept while backends and balancers come and go, simulated
 # sudo make fuzz  inputs that break a parser, looked for: FUZZ_SECONDS=600 for each, FUZZ="dns consul": some of them
+# sudo make kernels, sudo make kube-apiserver   against older kernels, emulated; against a real Kubernetes API, built
 # V=1 shows the commands.
 
 BUILD ?= build
@@ -228,7 +229,7 @@ kernels: all
 	BUILD=$(BUILD) tests/kernels/run.sh
 
 kube-apiserver: all
-	tools/deps.sh golang-go rsync dpkg-dev
+	tools/deps.sh golang-go golang-github-modern-go-reflect2-dev rsync dpkg-dev
 	BUILD=$(BUILD) tests/kubernetes/run.sh
 
 vmlinux:

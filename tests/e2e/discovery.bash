@@ -4,7 +4,7 @@
 #
 # A test file sets DISCOVER, and SOURCES if need be, and calls discovery_begin in its setup_file.
 
-load helpers
+load "$(dirname "${BASH_SOURCE[0]}")/helpers"
 
 registry4=10.77.0.5 registry6=fd77::5
 
