@@ -150,7 +150,14 @@ static void change_texts(void *structure, const size_t *texts, size_t n, bool (*
 static struct source source_copied;
 static bool same_source(const void *other)
 {
-	return source_equal(other, &source_copied) && source_equal(&source_copied, other);
+	const struct config a = { .sources = (struct source *)other, .n_sources = 1 };
+	const struct config b = { .sources = &source_copied, .n_sources = 1 };
+	bool same = source_equal(other, &source_copied);
+
+	assert_int_equal(source_equal(&source_copied, other), same);
+	if (a.sources->name) /* which it always has */
+		assert_int_equal(config_differs(&a, &b), !same); /* else a reload would not see it */
+	return same;
 }
 
 static void copies_of_sources_are_deep_and_differ_by_each_thing(void **state)
@@ -496,7 +503,21 @@ static void what_differs_in_sources_is_said(void **state)
 {
 	(void)state;
 	assert_differ("sources: [{ consul: {} }]\n", "sources: [{ consul: { datacenter: a } }, { etcd: {} }]\n",
-		      "source consul: its settings of before -> other settings\nsource etcd: added (etcd)\n");
+		      "source consul: datacenter: none -> a\nsource etcd: added (etcd)\n");
+	assert_differ("sources: [{ name: d, dns: { resolvers: [10.0.0.1, 10.0.0.2] } }, { kubernetes: { label: a=b } }]\n",
+		      "sources: [{ name: d, dns: { resolvers: 10.0.0.1, ttl: { min: 2s, max: 1m }, timeout: 1s } },\n"
+		      "  { kubernetes: { url: \"https://a:1\", tls: { ca: /ca, cert: /cert, key: /key }, token-file: /t, class: a/b,\n"
+		      "    zone: z } }]\n",
+		      "source d: resolvers: 10.0.0.1, 10.0.0.2 -> 10.0.0.1\nsource d: ttl: min: 1s -> 2s\n"
+		      "source d: ttl: max: 5m -> 1m\nsource d: timeout: 2s -> 1s\n"
+		      "source kubernetes: url: none -> https://a:1\nsource kubernetes: tls: ca: none -> /ca\n"
+		      "source kubernetes: tls: cert: none -> /cert\nsource kubernetes: tls: key: none -> /key\n"
+		      "source kubernetes: token-file: none -> /t\nsource kubernetes: class: none -> a/b\n"
+		      "source kubernetes: label: a=b -> none\nsource kubernetes: zone: none -> z\n");
+	assert_differ("sources: [{ etcd: { user: a, password-file: /p } }, { kubernetes: { kubeconfig: /k, context: c } }]\n",
+		      "sources: [{ etcd: {} }, { kubernetes: {} }]\n",
+		      "source etcd: user: a -> none\nsource etcd: password-file: /p -> none\n"
+		      "source kubernetes: kubeconfig: /k -> none\nsource kubernetes: context: c -> none\n");
 	assert_differ("sources: [{ consul: {} }, { dns: {} }]\n", "services: []\n", "source consul: removed\nsource dns: removed\n");
 	assert_differ("sources: [{ name: a, consul: {} }]\n", "sources: [{ name: a, etcd: {} }]\n", "source a: removed\nsource a: added (etcd)\n");
 	assert_differ("sources: [{ name: a, consul: {} }, { name: b, consul: {} }]\n",
