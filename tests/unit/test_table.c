@@ -19,6 +19,7 @@
 #include "base/clean.h"
 #include "model/log2.h"
 #include "model/match.h"
+#include "model/overlay.h"
 #include "model/rank.h"
 #include "model/table.h"
 
@@ -763,6 +764,52 @@ static void test_any_order_of_changes_gives_what_building_gives(void **state)
 	}
 }
 
+/* Members come, go, change their weights and their numbers, now few of them, now many. Returns how many there are. */
+static uint32_t some_other_members(struct table_member *m, uint32_t n, uint32_t room)
+{
+	uint32_t changes = 1 + random_below(random_below(4) ? 3 : n / 2 + 1);
+
+	for (uint32_t k = 0; k < changes; k++) {
+		uint32_t what = random_below(4), i = random_below(n);
+
+		if (what == 0 && n < room)
+			m[n++] = (struct table_member){ random64(), m[i].weight, random_below(4) > 0 };
+		else if (what == 1 && n > 1)
+			m[i] = m[--n];
+		else if (what == 2)
+			m[i].weight = random_below(2) ? 100 : random_below(300);
+		else
+			m[i].alive = !m[i].alive;
+	}
+	if (random_below(4) == 0)
+		shuffle(m, n);
+	return n;
+}
+
+static void test_following_another_table_gives_what_building_gives(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 16; round++) {
+		uint32_t room = 700, n = 1 + random_below(round % 4 ? 600 : 8), n_slots = 64u << random_below(5);
+		_cleanup_free_ struct table_member *m = members_random(room);
+		_cleanup_(table_freep) struct table *was = build(m, n, n_slots);
+
+		for (uint32_t change = 0; change < 12; change++) {
+			_cleanup_(table_freep) struct table *fresh = NULL;
+			struct table *t = NULL;
+
+			n = some_other_members(m, n, room);
+			n_slots = random_below(8) ? n_slots : 64u << random_below(5);
+			fresh = build(m, n, n_slots);
+			assert_int_equal(table_follow(&t, was, m, n, n_slots), 0);
+			assert_same_owners(t, fresh);
+			assert_memory_equal(full(t)->leaders, full(fresh)->leaders, n_slots * sizeof(*full(t)->leaders));
+			table_free(was);
+			was = t;
+		}
+	}
+}
+
 static void test_a_failure_moves_only_its_own_slots_and_recovery_restores_them(void **state)
 {
 	_cleanup_free_ struct table_member *m = members_new(100, 100);
@@ -1201,6 +1248,7 @@ int main(void)
 		cmocka_unit_test(test_the_order_of_the_members_does_not_matter),
 		cmocka_unit_test(test_holes_in_the_numbering_do_not_matter),
 		cmocka_unit_test(test_any_order_of_changes_gives_what_building_gives),
+		cmocka_unit_test(test_following_another_table_gives_what_building_gives),
 		cmocka_unit_test(test_a_failure_moves_only_its_own_slots_and_recovery_restores_them),
 		cmocka_unit_test(test_the_runner_up_takes_over_through_a_row_of_failures),
 		cmocka_unit_test(test_a_change_to_what_is_already_so_does_nothing),

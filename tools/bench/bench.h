@@ -36,7 +36,7 @@ void bench_row_skipped(const char *name, const char *why);
 
 /* The groups. Each measures those of its rows that are wanted and reports them. 0 or -errno (and has said why). */
 int bench_edge(void); /* edge.*: a packet through the edge program */
-int bench_table(void); /* table.build, table.ranked, table.flip: the slot table alone */
+int bench_table(void); /* table.build, table.follow, table.ranked, table.flip: the slot table alone */
 int bench_control(void); /* control.*: from a verdict or a configuration to the kernel */
 int bench_discovery(void); /* discovery.*: from what a source says to the kernel, and the memory that it takes */
 void bench_discovery_clear(void); /* what is left of it when its process was killed */

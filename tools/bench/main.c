@@ -38,6 +38,7 @@ static const struct expected {
 	{ "edge.udp4.quic", { 1, 1000, 64000, 1000000 } },
 	{ "edge.tcp4.gue", { 1, 1000, 64000, 1000000 } },
 	{ "table.build", { ANY } },
+	{ "table.follow", { ANY } },
 	{ "table.ranked", { ANY } },
 	{ "table.flip", { ANY } },
 	{ "control.failover", { 1, 1000 } },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What slot tables cost: table.build from nothing, table.ranked, the rankings of all its slots (second chance), and
+ * What slot tables cost: table.build from nothing, table.follow from the table of before, with one backend less and then
+ * one more in turn, table.ranked, the rankings of all its slots (second chance), and
  * table.flip, one member's health going down and up in turn. n is the number of backends, all of one weight; the table
  * has the size that they get.
  */
@@ -64,6 +65,26 @@ static int measure_build(const struct table_member *m, uint32_t n, struct sample
 	return 0;
 }
 
+static int measure_follow(const struct table_member *m, uint32_t n, struct samples *s)
+{
+	_cleanup_(table_freep) struct table *was = NULL;
+	uint32_t n_slots = table_slots_for(m, n);
+	int err = table_build(&was, m, n, n_slots);
+
+	while (!err && !enough(s)) {
+		struct table *t = NULL;
+		double begin = bench_now_us();
+
+		err = table_follow(&t, was, m, n - (s->n + 1) % 2, n_slots);
+		take(s, bench_now_us() - begin);
+		table_free(was);
+		was = t;
+		if (bench_stopped())
+			err = err ?: -EINTR;
+	}
+	return err;
+}
+
 static int measure_ranked(const struct table_member *m, uint32_t n, struct samples *s)
 {
 	_cleanup_(table_freep) struct table *t = NULL;
@@ -124,11 +145,13 @@ static int measure_row(const char *name, uint32_t n,
 
 int bench_table(void)
 {
-	static const uint32_t sizes[] = { 10, 100, 1000, 2000 }; /* the last gets the largest table that there is */
+	static const uint32_t sizes[] = { 10, 100, 1000, 2000, 10000 }; /* 2,000 get the largest table that there is */
 	int err = 0;
 
 	for (size_t i = 0; !err && i < ARRAY_SIZE(sizes); i++)
 		err = measure_row("table.build", sizes[i], measure_build);
+	for (size_t i = 0; !err && i < ARRAY_SIZE(sizes); i++)
+		err = measure_row("table.follow", sizes[i], measure_follow);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(sizes); i++)
 		err = measure_row("table.ranked", sizes[i], measure_ranked);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(sizes); i++)

@@ -99,15 +99,11 @@ static void set_window(struct match_window *w, const rank_t ranks[RANK_SCAN])
 		w->ids[w->n] = rank_id(ranks[w->n]);
 }
 
-static void first_windows(struct matching *m, uint32_t n_slots)
+static void first_window(struct match_window *w, const uint16_t leaders[RANK_SCAN])
 {
-	rank_t ranks[RANK_SLOTS][RANK_SCAN];
-
-	for (uint32_t slot = 0; slot < n_slots; slot += RANK_SLOTS) {
-		rank_scan_slots(m->r, slot, ranks);
-		for (uint32_t k = 0; k < RANK_SLOTS; k++)
-			set_window(&m->windows[slot + k], ranks[k]);
-	}
+	*w = (struct match_window){};
+	for (; w->n < RANK_SCAN && leaders[w->n] != NO_LEADER; w->n++)
+		w->ids[w->n] = leaders[w->n];
 }
 
 /* The slot turns to the next member in its ranking. There is one: all caps together are at least all slots. */
@@ -134,13 +130,14 @@ static void settle(struct matching *m, uint32_t slot)
 	}
 }
 
-int match(const struct ranking *r, uint32_t n_slots, struct match_window **out)
+int match(const struct ranking *r, uint32_t n_slots, const uint16_t (*leaders)[RANK_SCAN], struct match_window **out)
 {
 	_cleanup_(matching_clear) struct matching m = {};
 
 	if (matching_init(&m, r, n_slots))
 		return -ENOMEM;
-	first_windows(&m, n_slots);
+	for (uint32_t slot = 0; slot < n_slots; slot++)
+		first_window(&m.windows[slot], leaders[slot]);
 	for (uint32_t slot = 0; slot < n_slots; slot++)
 		settle(&m, slot);
 	*out = TAKE_PTR(m.windows);

@@ -19,7 +19,9 @@ struct match_window {
 /* Most slots that a member of this weight owns with everyone alive: its share and 2 % more, rounded up. */
 uint32_t match_cap(uint32_t n_slots, uint32_t weight, uint64_t total_weight);
 
-/* *out: a window for each slot; free(). r->n > 0. 0 or -ENOMEM */
-int match(const struct ranking *r, uint32_t n_slots, struct match_window **out);
+#define NO_LEADER 0xffff
+
+/* leaders: see leaders.h. *out: a window for each slot; free(). r->n > 0. 0 or -ENOMEM */
+int match(const struct ranking *r, uint32_t n_slots, const uint16_t (*leaders)[RANK_SCAN], struct match_window **out);
 
 #endif

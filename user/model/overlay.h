@@ -12,6 +12,7 @@ struct full_table {
 	uint32_t *ids; /* [n_members] RANK_NONE: weight 0 */
 	uint8_t *alive; /* [r.n], by id */
 	uint32_t n_alive; /* of them */
+	uint16_t (*leaders)[RANK_SCAN]; /* [n_slots] ids, see leaders.h; NO_LEADER where there are fewer members */
 	uint32_t *limit; /* [n_slots] no member whose u is above this can become the slot's owner or runner-up */
 };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The table as others see it: its life, its size, comparing two. rank.c ranks, match.c decides, overlay.c repairs. */
+/*
+ * The table as others see it: its life, its size, comparing two. rank.c ranks, leaders.c finds who ranks first, match.c
+ * decides, overlay.c repairs.
+ */
 #include "model/table.h"
 
 #include <errno.h>
@@ -7,6 +10,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "model/leaders.h"
 #include "model/overlay.h"
 
 #define SLOTS_MIN 64
@@ -73,8 +77,10 @@ static int table_alloc(struct full_table *f, const struct table_member *members,
 	f->t.runner_up = calloc(n_slots, sizeof(*f->t.runner_up));
 	f->ids = calloc(n + 1, sizeof(*f->ids));
 	f->alive = calloc(n + 1, sizeof(*f->alive));
+	f->leaders = calloc(n_slots, sizeof(*f->leaders));
 	f->limit = calloc(n_slots, sizeof(*f->limit));
-	if (!f->t.members || !f->t.base || !f->t.current || !f->t.runner_up || !f->ids || !f->alive || !f->limit)
+	if (!f->t.members || !f->t.base || !f->t.current || !f->t.runner_up || !f->ids || !f->alive || !f->leaders ||
+	    !f->limit)
 		return -ENOMEM;
 	if (n)
 		memcpy(f->t.members, members, n * sizeof(*members));
@@ -92,7 +98,7 @@ static void number_members(struct full_table *f)
 	}
 }
 
-static int fill(struct full_table *f)
+static int fill(struct full_table *f, const struct full_table *was)
 {
 	_cleanup_free_ struct match_window *windows = NULL;
 	size_t size = f->t.n_slots * sizeof(*f->t.base);
@@ -101,15 +107,17 @@ static int fill(struct full_table *f)
 		memset(f->t.base, 0xff, size); /* TABLE_NONE */
 		memset(f->t.current, 0xff, size);
 		memset(f->t.runner_up, 0xff, size);
+		memset(f->leaders, 0xff, f->t.n_slots * sizeof(*f->leaders)); /* NO_LEADER */
 		return 0;
 	}
-	if (match(&f->r, f->t.n_slots, &windows))
+	if (leaders_find(f, was) || match(&f->r, f->t.n_slots, f->leaders, &windows))
 		return -ENOMEM;
 	overlay_build(f, windows);
 	return 0;
 }
 
-int table_build(struct table **out, const struct table_member *members, uint32_t n, uint32_t n_slots)
+int table_follow(struct table **out, const struct table *was, const struct table_member *members, uint32_t n,
+		 uint32_t n_slots)
 {
 	_cleanup_(table_freep) struct table *t = NULL;
 	struct full_table *f;
@@ -127,11 +135,16 @@ int table_build(struct table **out, const struct table_member *members, uint32_t
 	if (err)
 		return err;
 	number_members(f);
-	err = fill(f);
+	err = fill(f, was ? full((struct table *)was) : NULL);
 	if (err)
 		return err;
 	*out = TAKE_PTR(t);
 	return 0;
+}
+
+int table_build(struct table **out, const struct table_member *members, uint32_t n, uint32_t n_slots)
+{
+	return table_follow(out, NULL, members, n, n_slots);
 }
 
 void table_free(struct table *t)
@@ -141,6 +154,7 @@ void table_free(struct table *t)
 	ranking_clear(&full(t)->r);
 	free(full(t)->ids);
 	free(full(t)->alive);
+	free(full(t)->leaders);
 	free(full(t)->limit);
 	free(t->members);
 	free(t->base);

@@ -47,6 +47,9 @@ uint32_t table_slots_for(const struct table_member *members, uint32_t n);
 
 /* Builds a table. n_slots: a power of two, 64 to 2^20. 0, -EINVAL (also: two members with one key) or -ENOMEM. */
 int table_build(struct table **out, const struct table_member *members, uint32_t n, uint32_t n_slots);
+/* The same table, sooner if most members are those of `was`, which may have more slots, but not fewer; NULL: nothing to follow. */
+int table_follow(struct table **out, const struct table *was, const struct table_member *members, uint32_t n,
+		 uint32_t n_slots);
 void table_free(struct table *t); /* NULL is fine */
 static inline void table_freep(struct table **t) { table_free(*t); }
 

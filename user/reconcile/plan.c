@@ -228,7 +228,7 @@ static int plan_table(struct reconcile *r, struct plan *p)
 	p->first_slot = p->live->first_slot;
 	p->n_slots = p->live->n_slots;
 	if (!same_base(p->live->table, m, p->n_places, n_slots)) {
-		err = table_build(&p->table, m, p->n_places, n_slots);
+		err = table_follow(&p->table, p->live->table, m, p->n_places, n_slots);
 		if (err)
 			return err;
 	}
