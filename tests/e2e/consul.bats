@@ -325,9 +325,9 @@ b3_alive() { api dev PUT agent/check/pass/alive && names_are web "b1 b2 b3"; }
 	lab_wait 10 names_are web "b1 b2 b3"
 	api dev PUT catalog/register '{ "Node": "far", "Address": "far.example", "Service": { "Service": "web", "ID": "b3", "Port": 7003 } }'
 	lab_wait 10 names_are web "b1 b2"
-	told web note '1 of 3 instances has no IP address that could be used and is left out ("far.example")'
+	told web problem '1 of 3 instances has no IP address that could be used and is left out ("far.example")'
 	api dev PUT catalog/deregister '{ "Node": "far" }'
-	lab_wait 10 eval '! told web note example'
+	lab_wait 10 eval '! told web problem example'
 	nothing_failed
 }
 

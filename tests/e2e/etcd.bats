@@ -74,11 +74,12 @@ nothing_failed() {
 	etcdctl_ put /shunt/services/web/x '{"adress": "10.77.0.13:80"}'
 	put 3
 	lab_wait 5 three
+	source_is partial
 	lab_shunt app source show web | grep -q '1 of 4 values is not understood: /shunt/services/web/x: .*"adress".*"address"'
 	etcdctl_ del /shunt/services/web/x
 	take 3
 	lab_wait 5 two
-	[ "$(source_now .note)" = "" ]
+	lab_wait 5 source_is current
 }
 
 @test "a network that drops all is found, the last good set stays; what was compacted meanwhile is listed again" {

@@ -14,8 +14,9 @@ static ssize_t ask(const uint8_t *data, size_t size, const struct discover *what
 {
 	_cleanup_free_ struct backend *list = NULL;
 	char note[CONSUL_NOTE] = "";
+	bool wrong;
 	size_t n = 0;
-	int err = consul_answer((const char *)data, size, what, &list, &n, note);
+	int err = consul_answer((const char *)data, size, what, &list, &n, note, &wrong);
 
 	must(strnlen(note, sizeof(note)) < sizeof(note));
 	for (const char *c = note; *c; c++)

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clean.h"
+#include "base/log.h"
 #include "config/config.h"
 #include "discovery/internal.h"
 #include "until.h"
@@ -41,9 +42,8 @@ static struct asked {
 
 static int asked_open(const struct source_env *env, const struct source *conf, void **out)
 {
-	(void)conf;
 	if (asked.cannot_open)
-		return -EINVAL;
+		return err_r(-EINVAL, "source %s: there is no such file", conf->name);
 	asked.opens++;
 	asked.offers = env->offers;
 	*out = &asked;
@@ -62,7 +62,7 @@ static int asked_watch(void *source, const struct discover *what, struct finder 
 
 	(void)source;
 	if (asked.cannot_watch)
-		return -ENOMEM;
+		return err_r(-EINVAL, "%s is no name of a service", what->name);
 	assert_null(w->finder);
 	asked.watches++;
 	*w = (struct watched){ what, f };
@@ -150,6 +150,15 @@ static inline void answer_with(struct finder *f, const char *backends, const cha
 
 	assert_non_null(f);
 	found(f, &(struct answer){ .backends = list, .n = n, .version = version, .note = note });
+}
+
+/* It says what there is, and that something of it cannot be used. */
+static inline void answer_in_part(const char *service, const char *backends, const char *wrong)
+{
+	struct backend list[64];
+	size_t n = backends_parse(backends, list, 64);
+
+	found(asked_finder(service), &(struct answer){ .backends = list, .n = n, .note = wrong, .wrong = true });
 }
 
 static inline void answer(const char *service, const char *backends)

@@ -21,8 +21,11 @@
 struct finder {
 	unsigned answers, sames, problems;
 	char *set; /* "10.0.0.1:80*100 10.0.0.2:80*50": in the source's order */
-	char version[64], note[1024], problem[1024]; /* problem: "" again after an answer */
-	bool before; /* there is a set from before the start */
+	char version[64], note[1024], problem[1024]; /* problem: "" again after an answer, unless that says what is wrong with it */
+	bool wrong; /* of the last answer */
+	struct backend before[8]; /* the set that is in force, unless it is larger */
+	size_t n_before;
+	bool has_before;
 };
 
 static struct event_base *base;
@@ -39,15 +42,20 @@ void found(struct finder *f, const struct answer *a)
 		fprintf(out, "%s%s*%u", i ? " " : "", endpoint_format(&a->backends[i].at, text), a->backends[i].weight);
 	fclose(out);
 	snprintf(f->version, sizeof(f->version), "%s", a->version ?: "");
-	snprintf(f->note, sizeof(f->note), "%s", a->note ?: "");
-	f->problem[0] = '\0';
+	snprintf(f->note, sizeof(f->note), "%s", a->wrong ? "" : a->note ?: "");
+	snprintf(f->problem, sizeof(f->problem), "%s", a->wrong ? a->note : "");
+	f->wrong = a->wrong;
 	f->answers++;
-	f->before = true;
+	f->has_before = true;
+	f->n_before = a->n <= 8 ? a->n : 0;
+	if (f->n_before)
+		memcpy(f->before, a->backends, a->n * sizeof(*a->backends));
 }
 
 void found_same(struct finder *f)
 {
-	f->problem[0] = '\0';
+	if (!f->wrong)
+		f->problem[0] = '\0';
 	f->sames++;
 }
 
@@ -61,9 +69,10 @@ void found_problem(struct finder *f, const char *fmt, ...)
 	f->problems++;
 }
 
-bool found_before(const struct finder *f)
+const struct backend *found_before(const struct finder *f, size_t *n)
 {
-	return f->before;
+	*n = f->has_before ? f->n_before : 0;
+	return f->has_before ? f->before : NULL;
 }
 
 /* Fails the test if it never is so. */

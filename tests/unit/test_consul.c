@@ -33,6 +33,7 @@
 static struct backend *list;
 static size_t n;
 static char note[CONSUL_NOTE];
+static bool wrong; /* of the last answer */
 
 static int parse_tagged(const char *text, size_t len, const char *tag1, const char *tag2)
 {
@@ -44,7 +45,7 @@ static int parse_tagged(const char *text, size_t len, const char *tag1, const ch
 	memcpy(exact, text, len);
 	free(TAKE_PTR(list));
 	n = 0;
-	return consul_answer(exact, len, &what, &list, &n, note);
+	return consul_answer(exact, len, &what, &list, &n, note, &wrong);
 }
 
 static int parse(const char *text)

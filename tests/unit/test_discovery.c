@@ -185,6 +185,58 @@ static void a_sudden_none_leaves_the_last_good_set_in_force(void **state)
 	assert_non_null(strstr(events.last, "; the last good set of 1 endpoints stays in force"));
 }
 
+static void what_of_an_answer_cannot_be_used_is_a_problem_and_the_rest_counts(void **state)
+{
+	struct found_set set;
+
+	(void)state;
+	follow(WEB, "");
+	answer_in_part("web", "10.0.0.1:80", "1 of 2 values is not understood");
+	assert_in_force(FOUND_PARTIAL, "10.0.0.1:80");
+	set = look(false);
+	assert_string_equal(set.problem, "1 of 2 values is not understood");
+	assert_string_equal(set.note, ""); /* not said twice */
+	assert_string_equal(events.last, "consul web: answers, with 1 endpoints, and not all of it can be used: "
+			    "1 of 2 values is not understood");
+	answer_in_part("web", "10.0.0.1:80 10.0.0.2:80", "1 of 3 values is not understood");
+	assert_in_force(FOUND_PARTIAL, "10.0.0.1:80 10.0.0.2:80");
+	found_same(asked_finder("web"));
+	assert_in_force(FOUND_PARTIAL, "10.0.0.1:80 10.0.0.2:80");
+	assert_int_equal(events.n, 1); /* it is the same, but for the number */
+	found_problem(asked_finder("web"), "gone");
+	assert_in_force(FOUND_STALE, "10.0.0.1:80 10.0.0.2:80");
+	found_same(asked_finder("web"));
+	assert_in_force(FOUND_PARTIAL, "10.0.0.1:80 10.0.0.2:80");
+	assert_string_equal(look(false).problem, "1 of 3 values is not understood");
+	answer("web", "10.0.0.1:80 10.0.0.2:80");
+	assert_in_force(FOUND_CURRENT, "10.0.0.1:80 10.0.0.2:80");
+	assert_string_equal(look(false).problem, "");
+	assert_string_equal(events.last, "consul web: all of it can be used again: 2 endpoints");
+	answer_in_part("web", "", "2 of 2 values are not understood");
+	assert_in_force(FOUND_STALE, "10.0.0.1:80 10.0.0.2:80"); /* and still none is not believed */
+}
+
+static void another_reason_is_news_but_not_too_often(void **state)
+{
+	(void)state;
+	standing_calm_ms = 0;
+	follow(WEB, "");
+	answer("web", "10.0.0.1:80");
+	found_problem(asked_finder("web"), "10.9.9.9: no answer after 2001 ms");
+	found_problem(asked_finder("web"), "10.9.9.8: no answer after 1999 ms");
+	assert_int_equal(events.n, 2);
+	found_problem(asked_finder("web"), "status 403: denied");
+	assert_string_equal(events.last, "consul web: status 403: denied; the last good set of 1 endpoints stays in force");
+	assert_int_equal(events.n, 3);
+	standing_calm_ms = 60000;
+	found_problem(asked_finder("web"), "10.9.9.9: no answer after 2001 ms");
+	assert_int_equal(events.n, 3);
+	assert_string_equal(look(false).problem, "10.9.9.9: no answer after 2001 ms");
+	answer("web", "10.0.0.1:80");
+	found_problem(asked_finder("web"), "status 403: denied"); /* another state is always news */
+	assert_int_equal(events.n, 5);
+}
+
 static void none_is_no_better_for_being_said_again(void **state)
 {
 	(void)state;
@@ -507,7 +559,7 @@ static void a_source_that_cannot_be_opened_is_a_problem_of_its_questions_until_i
 	asked.cannot_open = true;
 	follow(WEB, "");
 	set = look(false);
-	assert_string_equal(set.problem, "source consul cannot be asked; the log says why");
+	assert_string_equal(set.problem, "source consul: there is no such file");
 	assert_int_equal(events.n, 1); /* it offers no services: nothing is said of such */
 	follow(WEB, "");
 	assert_int_equal(events.n, 1);
@@ -522,7 +574,7 @@ static void a_question_that_cannot_be_asked_is_asked_when_the_configuration_is_f
 	(void)state;
 	asked.cannot_watch = true;
 	follow(WEB, "");
-	assert_string_equal(look(false).problem, "source consul cannot be asked; the log says why");
+	assert_string_equal(look(false).problem, "web is no name of a service");
 	asked.cannot_watch = false;
 	follow(WEB, "");
 	answer("web", "10.0.0.1:80");
@@ -582,6 +634,7 @@ static void what_is_in_force_outlives_a_restart_without_the_source(void **state)
 	_cleanup_free_ char *path = NULL;
 	struct found_set set;
 	struct stat st;
+	size_t n;
 
 	(void)state;
 	follow(WEB, "");
@@ -596,7 +649,7 @@ static void what_is_in_force_outlives_a_restart_without_the_source(void **state)
 	assert_string_equal(set.version, "17");
 	assert_true(set.changed_ms > 0);
 	assert_true(is_unsettled());
-	assert_true(found_before(asked_finder("web")));
+	assert_non_null(found_before(asked_finder("web"), &n));
 	found_problem(asked_finder("web"), "connection refused");
 	set = look(false);
 	assert_int_equal(set.state, FOUND_STALE);
@@ -847,6 +900,8 @@ static void offers_are_listed_and_what_they_discover_is_asked(void **state)
 
 static void offers_outlive_problems_and_a_restart(void **state)
 {
+	size_t n;
+
 	(void)state;
 	follow("[]", OFFERING);
 	offer_two(false);
@@ -860,7 +915,7 @@ static void offers_outlive_problems_and_a_restart(void **state)
 	restart();
 	follow("[]", OFFERING);
 	assert_string_equal(offered(), TWO_OFFERED);
-	assert_true(found_before(asked_finder("shop")));
+	assert_non_null(found_before(asked_finder("shop"), &n));
 	assert_true(is_unsettled());
 	offers_problem(asked.offers, "connection refused");
 	offer_two(false);
@@ -1001,13 +1056,37 @@ static void trying_a_source_gives_its_problem(void **state)
 	assert_string_equal(tested.problem, "status 403");
 }
 
+static void trying_a_source_asks_each_of_its_servers(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parse_config("state: %s\nsources: [{ consul: { url: [\"http://a:1\", "
+								"\"http://b:1\"] } }]\n", state_dir);
+	const struct discover what = { .kind = SOURCE_CONSUL, .name = (char *)"web" };
+	struct discovery_test *test = NULL;
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		tested = (struct tested){};
+		assert_int_equal(discovery_test(base, c, &what, 5000, on_tested, NULL, &test), 0);
+		found_problem(asked_finder("web"), "a: connection refused");
+		loop_for(base, 0.02);
+		assert_int_equal(tested.n, 0);
+		if (round)
+			found_problem(asked_finder("web"), "b: status 403");
+		else
+			answer("web", "10.0.0.1:80");
+		run_until(base, tested.n);
+		assert_string_equal(tested.backends, round ? "" : "10.0.0.1:80");
+		assert_string_equal(tested.problem, round ? "b: status 403" : "");
+	}
+}
+
 static void trying_a_source_that_cannot_be_opened_is_a_problem(void **state)
 {
 	(void)state;
 	asked.cannot_open = true;
 	try(5000);
 	run_until(base, tested.n);
-	assert_non_null(strstr(tested.problem, "cannot be asked"));
+	assert_string_equal(tested.problem, "source consul: there is no such file");
 }
 
 static void trying_a_source_that_says_nothing_ends_in_time(void **state)
@@ -1067,6 +1146,8 @@ int main(void)
 		TEST(an_answer_is_in_force_sorted_and_with_all_it_says),
 		TEST(none_as_the_first_answer_is_no_answer_unless_it_may_be),
 		TEST(a_sudden_none_leaves_the_last_good_set_in_force),
+		TEST(what_of_an_answer_cannot_be_used_is_a_problem_and_the_rest_counts),
+		TEST(another_reason_is_news_but_not_too_often),
 		TEST(none_is_no_better_for_being_said_again),
 		TEST(none_is_believed_where_it_is_allowed),
 		TEST(a_problem_leaves_the_last_good_set_in_force_until_the_source_answers),
@@ -1104,6 +1185,7 @@ int main(void)
 		TEST(services_of_a_source_that_offers_no_more_are_a_change),
 		TEST(trying_a_source_gives_its_first_answer_and_keeps_nothing),
 		TEST(trying_a_source_gives_its_problem),
+		TEST(trying_a_source_asks_each_of_its_servers),
 		TEST(trying_a_source_that_cannot_be_opened_is_a_problem),
 		TEST(trying_a_source_that_says_nothing_ends_in_time),
 		TEST(trying_a_source_can_be_given_up),

@@ -811,7 +811,7 @@ static void srv_weights_are_taken_and_equal_ones_are_the_default(void **state)
 	expect_set("10.0.0.1:80*30 10.0.0.2:8080*70");
 }
 
-static void a_target_without_address_is_noted(void **state)
+static void a_target_without_address_is_said_and_the_others_count(void **state)
 {
 	(void)state;
 	zone(&servers[0], "_h._tcp.e", DNS_SRV, 0, "10 0 80 a.e");
@@ -819,7 +819,7 @@ static void a_target_without_address_is_noted(void **state)
 	zone(&servers[0], "a.e", DNS_A, 0, "10.0.0.1");
 	ask("_h._tcp.e", true);
 	expect_set("10.0.0.1:80*100");
-	assert_string_equal(t.f.note, "target b.e has no address");
+	assert_string_equal(t.f.problem, "target b.e has no address");
 }
 
 static void none_is_found_with_its_reason(void **state)
@@ -1139,7 +1139,7 @@ static void addresses_that_are_nobodys_are_no_answer(void **state)
 	expect_problem("0.0.0.0");
 	zone(&servers[0], "web.e", DNS_A, 0, "10.0.0.1");
 	expect_set("10.0.0.1:80*100");
-	assert_string_equal(t.f.note, "2 addresses that can be no backend's are left out");
+	assert_string_equal(t.f.problem, "2 addresses that can be no backend's are left out");
 }
 
 static void what_is_no_name_is_not_asked_for(void **state)
@@ -1190,7 +1190,7 @@ int main(void)
 		TEST(the_ceiling_holds_for_a_long_ttl),
 		TEST(srv_targets_are_asked_for_what_did_not_come_along),
 		TEST(srv_weights_are_taken_and_equal_ones_are_the_default),
-		TEST(a_target_without_address_is_noted),
+		TEST(a_target_without_address_is_said_and_the_others_count),
 		TEST(none_is_found_with_its_reason),
 		TEST(the_negative_ttl_says_when_to_ask_again),
 		TEST(a_target_of_a_dot_declares_the_service_absent),

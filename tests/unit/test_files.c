@@ -202,9 +202,14 @@ static void a_wrong_file_keeps_what_it_said_and_stops_no_other(void **state)
 	expect_set("10.0.0.1:80*100 10.0.0.22:80*100");
 	assert_non_null(strstr(t.f.problem, "/web.d/a.yaml:2: "));
 	put("web.d/c.yaml", "{");
-	expect_problem("(2 files are wrong)");
+	expect_problem("; what the file said before stays; wrong too: c.yaml");
+	for (char c = 'd'; c <= 'j'; c++)
+		put((char[]){ 'w', 'e', 'b', '.', 'd', '/', c, '.', 'y', 'm', 'l', 0 }, "{");
+	expect_problem("; wrong too: c.yaml, d.yml, e.yml, f.yml, g.yml and 3 more");
+	for (char c = 'd'; c <= 'j'; c++)
+		unlink(path_of((char[]){ 'w', 'e', 'b', '.', 'd', '/', c, '.', 'y', 'm', 'l', 0 }));
 	unlink(path_of("web.d/c.yaml"));
-	run_until(!strstr(t.f.problem, "2 files"));
+	run_until(!strstr(t.f.problem, "too"));
 	put("web.d/a.yaml", "\"10.0.0.11:80\"");
 	expect_set("10.0.0.11:80*100 10.0.0.22:80*100");
 	run_for(0.05);
@@ -220,7 +225,7 @@ static void a_wrong_file_that_is_taken_away_says_nothing_more(void **state)
 	put("web.d/a.yaml", "nonsense");
 	expect_problem("/web.d/a.yaml:1: ");
 	put("web.d/b.yaml", "also: nonsense");
-	expect_problem("(2 files are wrong)");
+	expect_problem("; wrong too: b.yaml");
 	unlink(path_of("web.d/a.yaml"));
 	expect_set("");
 	expect_problem("the file is left out");
@@ -228,17 +233,26 @@ static void a_wrong_file_that_is_taken_away_says_nothing_more(void **state)
 	run_until(!t.f.problem[0]);
 }
 
-static void at_the_start_a_wrong_file_replaces_nothing_that_was_known_before(void **state)
+static void at_the_start_a_wrong_file_takes_nothing_away_that_was_known_before(void **state)
 {
+	const struct backend before = { .weight = 7 };
+
 	(void)state;
 	put("web.d/a.yaml", "nonsense");
 	put("web.d/b.yaml", "\"10.0.0.2:80\"");
-	t.f.before = true;
+	t.f.before[0] = before;
+	assert_int_equal(endpoint_parse("10.0.0.1:80", &t.f.before[0].at), 0);
+	t.f.has_before = true;
+	t.f.n_before = 1;
 	begin_watching("web.d");
-	expect_problem("what was known before stays");
-	assert_int_equal(t.f.answers, 0);
+	expect_set("10.0.0.2:80*100 10.0.0.1:80*7"); /* what others say counts */
+	expect_problem("what was known before stays, too, until every file was right once");
+	put("web.d/c.yaml", "\"10.0.0.3:80\"");
+	run_until(strstr(t.f.set, "10.0.0.3:80"));
+	assert_non_null(strstr(t.f.set, "10.0.0.1:80*7"));
 	put("web.d/a.yaml", "\"10.0.0.1:80\"");
-	expect_set("10.0.0.1:80*100 10.0.0.2:80*100");
+	expect_set("10.0.0.1:80*100 10.0.0.2:80*100 10.0.0.3:80*100");
+	run_until(!t.f.problem[0]);
 }
 
 static void without_anything_known_before_the_right_files_count(void **state)
@@ -281,7 +295,6 @@ static void a_wrong_file_in_a_new_directory_replaces_nothing(void **state)
 	put("web.d/b.yaml", "\"10.0.0.2:80\"");
 	begin_watching("web.d");
 	expect_set("10.0.0.1:80*100 10.0.0.2:80*100");
-	t.f.before = true;
 	rename(path_of("web.d"), path_of("old.d"));
 	expect_problem("/web.d is not there");
 	mkdir(path_of("new.d"), 0755);
@@ -289,7 +302,7 @@ static void a_wrong_file_in_a_new_directory_replaces_nothing(void **state)
 	put("new.d/b.yaml", "\"10.0.0.2:80\"");
 	rename(path_of("new.d"), path_of("web.d"));
 	expect_problem("what was known before stays");
-	assert_string_equal(t.f.set, "10.0.0.1:80*100 10.0.0.2:80*100");
+	assert_string_equal(t.f.set, "10.0.0.2:80*100 10.0.0.1:80*100 10.0.0.2:80*100"); /* of an endpoint the first counts */
 	put("web.d/a.yaml", "\"10.0.0.11:80\"");
 	expect_set("10.0.0.11:80*100 10.0.0.2:80*100");
 }
@@ -424,7 +437,7 @@ int main(void)
 		TEST(many_changes_at_once_are_one_snapshot),
 		TEST(a_wrong_file_keeps_what_it_said_and_stops_no_other),
 		TEST(a_wrong_file_that_is_taken_away_says_nothing_more),
-		TEST(at_the_start_a_wrong_file_replaces_nothing_that_was_known_before),
+		TEST(at_the_start_a_wrong_file_takes_nothing_away_that_was_known_before),
 		TEST(without_anything_known_before_the_right_files_count),
 		TEST(a_missing_directory_is_a_problem_until_it_comes),
 		TEST(a_wrong_file_in_a_new_directory_replaces_nothing),

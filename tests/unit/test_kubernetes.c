@@ -109,11 +109,6 @@ void offer_clear(struct offer *o)
 	*o = (struct offer){};
 }
 
-bool found_before(const struct finder *f)
-{
-	return f->n;
-}
-
 /* ---- answers ---- */
 
 static json_t *json(const char *text)

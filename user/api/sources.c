@@ -192,27 +192,27 @@ static const char *when(uint64_t ms, char text[32])
 }
 
 static void count(struct standing_count *n, const char *source, const char *what, enum found_state state, uint64_t since_ms,
-		  const char *problem, bool in_force)
+		  const char *problem)
 {
 	char since[32];
 
 	n->by_state[state]++;
 	if (*problem)
-		json_array_append_new(n->problems, json_sprintf("source %s: %s: since %s: %s%s", source, what,
-								when(since_ms, since), problem,
-								in_force ? "; what was found last stays in force" : ""));
+		json_array_append_new(n->problems, json_sprintf("source %s: %s: %s since %s: %s%s", source, what,
+								found_state_names[state], when(since_ms, since), problem,
+								state == FOUND_STALE ? "; what was found last stays in force" : ""));
 }
 
 static void count_set(void *arg, const struct found_set *set)
 {
 	char what[DISCOVER_TEXT];
 
-	count(arg, set->source->name, discover_format(set->what, what), set->state, set->since_ms, set->problem, set->known);
+	count(arg, set->source->name, discover_format(set->what, what), set->state, set->since_ms, set->problem);
 }
 
 static void count_offered(void *arg, const struct offered *of)
 {
-	count(arg, of->source->name, "services", of->state, of->since_ms, of->problem, of->n > 0);
+	count(arg, of->source->name, "services", of->state, of->since_ms, of->problem);
 }
 
 static void note_not_applied(const struct api_context *x, json_t *problems)

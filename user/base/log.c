@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static enum log_level threshold = LOG_LEVEL_INFO;
 static log_tap_fn tap;
 static void *tap_arg;
+static char last_error[1024];
 
 void log_set_level(enum log_level level)
 {
@@ -18,6 +20,11 @@ void log_tap(log_tap_fn fn, void *arg)
 {
 	tap = fn;
 	tap_arg = arg;
+}
+
+const char *log_last_error(void)
+{
+	return last_error;
 }
 
 void log_msg(enum log_level level, const char *fmt, ...)
@@ -38,6 +45,8 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
+	if (level == LOG_LEVEL_ERROR)
+		memcpy(last_error, line, sizeof(line));
 	if (tap)
 		tap(tap_arg, level, line);
 	if (level > threshold)

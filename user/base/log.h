@@ -15,6 +15,9 @@ void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(p
 typedef void (*log_tap_fn)(void *arg, enum log_level level, const char *line);
 void log_tap(log_tap_fn fn, void *arg); /* one at a time; NULL: nobody */
 
+/* The last error that was logged, so that what failed for it can say it too; "": none yet. */
+const char *log_last_error(void);
+
 #define log_error(...) log_msg(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...) log_msg(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...) log_msg(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -139,11 +139,13 @@ static int source_list(const struct cli *cli, int argc, char **argv)
 
 static void print_tested(const json_t *s)
 {
+	bool answers = !strcmp(text_of(s, "state"), "current") || !strcmp(text_of(s, "state"), "partial");
+
 	printf("%s\n", text_of(s, "question"));
+	if (answers)
+		printf("  answers with %" JSON_INTEGER_FORMAT " endpoints\n", number_of(s, "endpoints"));
 	if (*text_of(s, "problem"))
 		printf("  problem: %s\n", text_of(s, "problem"));
-	else
-		printf("  answers with %" JSON_INTEGER_FORMAT " endpoints\n", number_of(s, "endpoints"));
 	if (*text_of(s, "note"))
 		printf("  note: %s\n", text_of(s, "note"));
 	print_found(s);

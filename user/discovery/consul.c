@@ -180,9 +180,10 @@ static void take_news(struct watch *w, const struct http_request *r, const struc
 	_cleanup_free_ struct backend *list = NULL;
 	char note[CONSUL_NOTE] = "out of memory";
 	uint64_t begin = monotonic_ms();
+	bool wrong;
 	size_t n;
 
-	if (consul_answer(a->body, a->len, w->what, &list, &n, note)) {
+	if (consul_answer(a->body, a->len, w->what, &list, &n, note, &wrong)) {
 		http_next(w->consul->http, http_request_url(r));
 		fail(w, "%s: no answer of Consul's: %s", http_request_url(r), note);
 		return;
@@ -195,7 +196,7 @@ static void take_news(struct watch *w, const struct http_request *r, const struc
 	w->none = !n;
 	w->index = next_index(w->index, t->index);
 	go_on(w, rest_after(w, true, monotonic_ms() - begin));
-	found(w->finder, &(struct answer){ .backends = list, .n = n, .version = t->index, .note = *note ? note : NULL });
+	found(w->finder, &(struct answer){ .backends = list, .n = n, .version = t->index, .note = note, .wrong = wrong });
 }
 
 static void take(struct watch *w, const struct http_request *r, const struct http_answer *a)

@@ -104,6 +104,14 @@ static void note_none(const struct reading *r, char note[CONSUL_NOTE])
 		note_add(note, "there is no such service, or we may not read it");
 }
 
+static bool is_wrong(const struct reading *r)
+{
+	for (int i = 0; i < N_REMARKS; i++)
+		if (i != CRITICAL && r->remarks[i])
+			return true;
+	return false;
+}
+
 static void write_note(const struct reading *r, char note[CONSUL_NOTE])
 {
 	for (int i = 0; i < N_REMARKS; i++) {
@@ -406,7 +414,7 @@ static int read_list(struct reading *r)
 }
 
 int consul_answer(const char *body, size_t len, const struct discover *what, struct backend **out, size_t *n,
-		  char note[CONSUL_NOTE])
+		  char note[CONSUL_NOTE], bool *wrong)
 {
 	_cleanup_(readingp_clear) struct reading r = { .s = { .at = body, .end = body + len }, .what = what };
 	int err;
@@ -421,6 +429,7 @@ int consul_answer(const char *body, size_t len, const struct discover *what, str
 	if (err)
 		return err;
 	write_note(&r, note);
+	*wrong = is_wrong(&r);
 	*out = TAKE_PTR(r.list);
 	*n = r.n;
 	return 0;

@@ -15,10 +15,10 @@
 
 /*
  * Tags are compared without regard to case, as Consul does. On success *out (free() it; NULL if *n is 0) holds what may be
- * used, in Consul's order, and note what a person should know ("": nothing): what was left out, and why. -EINVAL: this is
- * no such answer, and note says what is wrong with it; -ENOMEM.
+ * used, in Consul's order, and note what a person should know ("": nothing): what was left out, and why; *wrong: not only
+ * because it is ill. -EINVAL: this is no such answer, and note says what is wrong with it; -ENOMEM.
  */
 int consul_answer(const char *body, size_t len, const struct discover *what, struct backend **out, size_t *n,
-		  char note[CONSUL_NOTE]);
+		  char note[CONSUL_NOTE], bool *wrong);
 
 #endif

@@ -155,7 +155,7 @@ static void watch(struct finder *f, struct opened *o)
 	f->source = o;
 	if (!o->handle || o->ops->watch(o->handle, &f->what, f, &f->watch)) {
 		f->watch = NULL;
-		found_problem(f, "source %s cannot be asked; the log says why", o->conf.name);
+		found_problem(f, "%s", o->handle ? log_last_error() : o->why);
 	}
 }
 

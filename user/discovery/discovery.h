@@ -37,10 +37,11 @@ int discovery_follow(struct discovery *d, const struct config *c);
 enum found_state {
 	FOUND_WAITING, /* the source has not answered yet; what is in force, if anything, was kept from before a restart */
 	FOUND_CURRENT, /* the source's last answer is in force */
+	FOUND_PARTIAL, /* it is, but for what is wrong in it: see problem */
 	FOUND_STALE, /* it is not: see problem */
 	N_FOUND_STATES
 };
-extern const char *const found_state_names[N_FOUND_STATES]; /* "waiting", "current", "stale" */
+extern const char *const found_state_names[N_FOUND_STATES]; /* "waiting", "current", "partial", "stale" */
 
 /* Of one question. All is valid until the loop runs. */
 struct found_set {
@@ -48,7 +49,7 @@ struct found_set {
 	const struct source *source; /* that is asked */
 	enum found_state state;
 	uint64_t since_ms; /* CLOCK_REALTIME: of the state */
-	const char *problem; /* stale, or waiting in vain: why. "": nothing is wrong */
+	const char *problem; /* stale, partial, or waiting in vain: why. "": nothing is wrong */
 	const char *note; /* about the last answer; "": nothing */
 	const char *version; /* of the last answer, in the source's own words; "": none */
 	uint64_t heard_ms; /* CLOCK_REALTIME of the last answer or sign of life; 0: never */

@@ -230,6 +230,7 @@ static bool same_as_told(const struct watch *w, const struct gathered *g, const 
 
 static void tell(struct watch *w, struct gathered *g)
 {
+	bool wrong = g->n && (g->nowhere || g->unusable);
 	char note[NOTE_TEXT];
 
 	write_note(w, g, note);
@@ -243,7 +244,7 @@ static void tell(struct watch *w, struct gathered *g)
 	w->n_set = g->n;
 	w->told = true;
 	memcpy(w->note, note, sizeof(note));
-	found(w->finder, &(struct answer){ .backends = w->set, .n = w->n_set, .note = note[0] ? note : NULL });
+	found(w->finder, &(struct answer){ .backends = w->set, .n = w->n_set, .note = note, .wrong = wrong });
 }
 
 /* Everything was answered. */

@@ -131,8 +131,7 @@ static void on_tell(evutil_socket_t fd, short what, void *arg)
 	}
 	a.backends = backends;
 	snprintf(version, sizeof(version), "%" PRId64, w->version);
-	if (!note[0])
-		a.note = NULL;
+	a.wrong = note[0];
 	found(w->finder, &a);
 }
 

@@ -4,9 +4,9 @@
  * count when they are whole (closed after writing, renamed, linked), not while they are written.
  *
  * A file that is wrong does not stop the others: what it said before stays in force as long as it is there, and the
- * problem says file, line and remedy (found, then found_problem). One that was never right since we started is left
- * out; but if a set from before a restart is in force, or from before the directory was away, nothing replaces that
- * until every file was right once, because it may hold what the wrong one said.
+ * answer says file, line and remedy. One that was never right since we started is left out; but if a set from before a
+ * restart is in force, or from before the directory was away, nothing of that goes until every file was right once,
+ * because it may hold what the wrong one said.
  *
  * Names with a leading dot are nobody's backends, but may be links through which others lead (Kubernetes' ..data): when
  * such a link is swapped everything is read again. The path of the directory, and files that are links to elsewhere,
@@ -61,8 +61,8 @@ struct watch {
 	struct event *settle, *look;
 	struct backoff backoff;
 	char *blind; /* why inotify does not help; NULL: it does */
-	char *said; /* version, note and problem of the last answer; NULL: none, or a problem with the directory since */
-	bool answered; /* something was found since we began, or since the directory was away */
+	char *said; /* version and notes of the last answer; NULL: none, or a problem with the directory since */
+	bool answered; /* all there is to know was found since we began, or since the directory was away */
 };
 
 static void in_ms(struct event *e, uint32_t ms)
@@ -156,25 +156,41 @@ static void directory_problem(struct watch *w, int err)
 
 /* ---- what all files say together ---- */
 
-static void tell_wrongs(struct watch *w, const struct folder_wrongs *x, bool waiting)
-{
-	const char *then = x->first->right ? "what the file said before stays" : "the file is left out";
+#define NAMED_MAX 5 /* of further files */
 
-	if (waiting)
-		then = "what was known before stays until every file was right once";
-	if (x->n > 1)
-		found_problem(w->finder, "%s; %s (%zu files are wrong)", x->first->wrong, then, x->n);
-	else
-		found_problem(w->finder, "%s; %s", x->first->wrong, then);
+/* "; wrong too: b.yaml, c.yaml and 3 more" */
+static void say_further(const struct watch *w, const struct folder_wrongs *x, char **text)
+{
+	size_t named = 0;
+
+	for (const struct file *f = x->first + 1; f < w->folder.files + w->folder.n && named < NAMED_MAX; f++)
+		if (f->wrong)
+			text_set(text, "%s%s%s", *text, named++ ? ", " : "; wrong too: ", f->name);
+	if (x->n > named + 1)
+		text_set(text, "%s and %zu more", *text, x->n - named - 1);
 }
 
-static void tell_found(struct watch *w, const char *version)
+/* To be freed. */
+static char *say_wrongs(const struct watch *w, const struct folder_wrongs *x, bool waiting)
 {
-	size_t n;
-	_cleanup_free_ struct backend *all = folder_join(&w->folder, &n);
+	const char *then = x->first->right ? "what the file said before stays" : "the file is left out";
+	char *text = NULL;
+
+	if (waiting)
+		then = "what was known before stays, too, until every file was right once";
+	text_set(&text, "%s; %s", x->first->wrong, then);
+	say_further(w, x, &text);
+	return text;
+}
+
+static void tell_found(struct watch *w, const char *version, bool waiting, const char *note, bool wrong)
+{
+	size_t n_before = 0, n;
+	const struct backend *before = waiting ? found_before(w->finder, &n_before) : NULL;
+	_cleanup_free_ struct backend *all = folder_join(&w->folder, before, n_before, &n);
 
 	if (all)
-		found(w->finder, &(struct answer){ .backends = all, .n = n, .version = version, .note = w->blind });
+		found(w->finder, &(struct answer){ .backends = all, .n = n, .version = version, .note = note, .wrong = wrong });
 	else
 		found_problem(w->finder, "out of memory for %zu endpoints", n);
 }
@@ -182,25 +198,21 @@ static void tell_found(struct watch *w, const char *version)
 static void tell(struct watch *w)
 {
 	struct folder_wrongs x = folder_wrongs(&w->folder);
-	bool waiting = x.never_right && !w->answered && found_before(w->finder);
-	_cleanup_free_ char *says = NULL;
+	size_t n_before;
+	bool waiting = x.never_right && !w->answered && found_before(w->finder, &n_before);
+	_cleanup_free_ char *wrongs = x.n ? say_wrongs(w, &x, waiting) : NULL, *says = NULL;
 	char version[20];
 
 	snprintf(version, sizeof(version), "%016llx", (unsigned long long)folder_version(&w->folder));
-	text_set(&says, "%s\n%s\n%zu %s", version, w->blind ?: "", x.n, x.n ? x.first->wrong : "");
+	text_set(&says, "%s\n%s\n%s", version, w->blind ?: "", wrongs ?: "");
 	if (w->said && !strcmp(w->said, says)) {
-		if (!x.n)
-			found_same(w->finder);
+		found_same(w->finder);
 		return;
 	}
-	if (!waiting) {
-		tell_found(w, version);
-		free(w->said);
-		w->said = TAKE_PTR(says);
-		w->answered = true;
-	}
-	if (x.n)
-		tell_wrongs(w, &x, waiting);
+	free(w->said);
+	w->said = TAKE_PTR(says);
+	w->answered |= !waiting;
+	tell_found(w, version, waiting, wrongs ?: w->blind, wrongs);
 }
 
 /* ---- when ---- */

@@ -44,8 +44,8 @@ void finder_begin_anew(struct finder *f)
 {
 	f->standing.state = FOUND_WAITING;
 	f->standing.since_ms = realtime_ms();
-	f->standing.problem[0] = '\0';
-	f->denied_none = false;
+	f->standing.problem[0] = f->standing.told[0] = '\0';
+	f->denied_none = f->wrong = false;
 }
 
 void finder_free(struct finder *f)
@@ -61,7 +61,7 @@ void finder_show(const struct finder *f, const struct source *source, struct fou
 	const struct standing *s = &f->standing;
 
 	*out = (struct found_set){ .what = &f->what,	      .source = source,		.state = s->state,
-				   .since_ms = s->since_ms,   .problem = s->problem,	.note = f->note,
+				   .since_ms = s->since_ms,   .problem = s->problem,	.note = f->wrong ? "" : f->note,
 				   .version = f->version,     .heard_ms = s->heard_ms,	.changed_ms = f->changed_ms,
 				   .answers = s->answers,     .changes = f->changes,	.problems = s->problems,
 				   .backends = f->set,	      .n = f->n,		.known = f->known };
@@ -126,7 +126,11 @@ static void say_good(struct finder *f, enum found_state was)
 	char what[DISCOVER_TEXT];
 
 	discover_format(&f->what, what);
-	if (was == FOUND_STALE)
+	if (f->wrong)
+		discovery_event(f->discovery, what, "answers, with %zu endpoints, and not all of it can be used: %s", f->n, f->note);
+	else if (was == FOUND_PARTIAL)
+		discovery_event(f->discovery, what, "all of it can be used again: %zu endpoints", f->n);
+	else if (was == FOUND_STALE)
 		discovery_event(f->discovery, what, "answers again, with %zu endpoints", f->n);
 	else
 		discovery_event(f->discovery, what, "answers, with %zu endpoints", f->n);
@@ -161,14 +165,15 @@ static void good(struct finder *f)
 {
 	enum found_state was = f->standing.state;
 
-	if (standing_good(&f->standing))
+	if (standing_good(&f->standing, f->wrong ? f->note : NULL))
 		say_good(f, was);
 	discovery_heard(f->discovery, f);
 }
 
-bool found_before(const struct finder *f)
+const struct backend *found_before(const struct finder *f, size_t *n)
 {
-	return f->known;
+	*n = f->known ? f->n : 0;
+	return f->known ? f->set : NULL;
 }
 
 /* ---- the guard ---- */
@@ -206,6 +211,7 @@ void found(struct finder *f, const struct answer *a)
 	snprintf(f->version, sizeof(f->version), "%s", a->version ?: "");
 	text_clean(f->note);
 	text_clean(f->version);
+	f->wrong = a->wrong;
 	f->denied_none = is_doubtful(f, a);
 	if (f->denied_none) {
 		doubt(f);

@@ -22,6 +22,7 @@ struct finder {
 	size_t n;
 	bool known;
 	bool denied_none; /* the last answer was 'none', and was not believed */
+	bool wrong; /* note says what of the last answer is not in force */
 	char version[64], note[PROBLEM_TEXT];
 	uint64_t changed_ms, changes;
 	bool wanted; /* mark of discovery_follow */

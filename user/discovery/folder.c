@@ -259,17 +259,26 @@ void folder_read(struct folder *d)
 
 /* ---- what they say together ---- */
 
-struct backend *folder_join(const struct folder *d, size_t *n)
+static size_t append(struct backend *to, const struct backend *list, size_t n)
+{
+	if (n)
+		memcpy(to, list, n * sizeof(*to));
+	return n;
+}
+
+struct backend *folder_join(const struct folder *d, const struct backend *others, size_t n_others, size_t *n)
 {
 	struct backend *all;
+	size_t room = n_others;
 
-	*n = 0;
 	for (size_t i = 0; i < d->n; i++)
-		*n += d->files[i].n;
-	all = calloc(*n + 1, sizeof(*all));
-	for (size_t i = 0, at = 0; all && i < d->n; at += d->files[i++].n)
-		if (d->files[i].n)
-			memcpy(all + at, d->files[i].backends, d->files[i].n * sizeof(*all));
+		room += d->files[i].n;
+	all = calloc(room + 1, sizeof(*all));
+	*n = 0;
+	for (size_t i = 0; all && i < d->n; i++)
+		*n += append(all + *n, d->files[i].backends, d->files[i].n);
+	if (all)
+		*n += append(all + *n, others, n_others);
 	return all;
 }
 

@@ -47,7 +47,8 @@ bool folder_has_changed(const struct folder *d, const struct file *f); /* since 
 
 /* ---- what all files say together ---- */
 
-struct backend *folder_join(const struct folder *d, size_t *n); /* to be freed; NULL: out of memory */
+/* With others behind them. To be freed; NULL: out of memory. */
+struct backend *folder_join(const struct folder *d, const struct backend *others, size_t n_others, size_t *n);
 uint64_t folder_version(const struct folder *d); /* another one if any file says something else */
 bool folder_is_unread(const struct folder *d); /* a file could not be read */
 

@@ -20,7 +20,8 @@ struct opened {
 	struct source conf;
 	struct source_env env;
 	const struct source_ops *ops;
-	void *handle; /* NULL: it could not be opened; the log says why */
+	void *handle; /* NULL: it could not be opened */
+	char *why; /* it could not; NULL: it could */
 	struct offers offers;
 	bool wanted; /* mark of discovery_follow */
 };

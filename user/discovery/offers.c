@@ -122,7 +122,7 @@ void offers_take_over(struct offers *o, const struct offers *from)
 
 static void good(struct offers *o)
 {
-	if (standing_good(&o->standing))
+	if (standing_good(&o->standing, NULL))
 		discovery_event(o->discovery, o->source->conf.name, "offers %zu services", o->n);
 }
 

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clean.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "discovery/internal.h"
 
 static const struct source_ops *const kinds[N_SOURCE_KINDS] = {
@@ -22,6 +25,7 @@ void opened_free(struct opened *o)
 {
 	if (o->handle)
 		o->ops->close(o->handle);
+	free(o->why);
 	offers_clear(&o->offers);
 	source_clear(&o->conf);
 	free(o);
@@ -47,11 +51,13 @@ static void take_up_offers(struct discovery *d, struct opened *o)
 /* A source that cannot be opened stands in the list all the same: its questions say so. */
 static void open_source(struct opened *o)
 {
+	free(TAKE_PTR(o->why));
 	if (!o->ops->open(&o->env, &o->conf, &o->handle))
 		return;
 	o->handle = NULL;
+	text_set(&o->why, "%s", log_last_error());
 	if (source_takes_over(&o->conf))
-		offers_problem(&o->offers, "the source could not be opened; the log says why");
+		offers_problem(&o->offers, "%s", o->why);
 }
 
 /* NULL: out of memory. */

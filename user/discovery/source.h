@@ -42,11 +42,13 @@ struct answer {
 	size_t n;
 	const char *version; /* the source's own: an index, a revision, a serial; NULL: it has none */
 	const char *note; /* what a person should know who looks: "2 of 5 instances are critical"; NULL: nothing */
+	bool wrong; /* note says what of it cannot be used, and would be mended at the source: the rest counts */
 };
 void found(struct finder *f, const struct answer *a);
 void found_same(struct finder *f); /* the source was heard, and what it said last still holds */
 void found_problem(struct finder *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-bool found_before(const struct finder *f); /* a set is in force: found since the start, or kept from before it */
+/* The set in force, found since the start or kept from before it; until something is found. NULL: there is none. */
+const struct backend *found_before(const struct finder *f, size_t *n);
 
 /* ---- services that come from a source whole (Kubernetes) ---- */
 

@@ -33,13 +33,21 @@ static void test_freep(struct discovery_test **t)
 	discovery_test_cancel(*t);
 }
 
+/* One of several servers may be ill: each is tried. Resolvers are, before there is a problem at all. */
+static bool is_decided(const struct finder *f)
+{
+	const struct source *s = &f->source->conf;
+	size_t tries = s->kind != SOURCE_DNS && s->servers.n && f->watch ? s->servers.n : 1;
+
+	return f->standing.answers || f->denied_none || f->standing.problems >= tries;
+}
+
 /* Not from within the source's own call. */
 void discovery_heard(struct discovery *d, struct finder *f)
 {
 	const struct timeval now = {};
 
-	(void)f;
-	if (d->test)
+	if (d->test && is_decided(f))
 		event_add(d->test->end, &now);
 }
 
