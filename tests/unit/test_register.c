@@ -36,6 +36,7 @@ static struct evconnlistener *listener; /* what is checked */
 static uint16_t checked_port;
 static const char *url_tail; /* of the source */
 static uint32_t ttl_ms;
+static const char *user; /* of the source, with a comma before it */
 
 /* ---- a server, which is etcd and Consul ---- */
 
@@ -49,6 +50,7 @@ static struct fake {
 	char key[80], value[120]; /* "": none */
 	int64_t of; /* the key's lease */
 	unsigned ttl, renewals, puts;
+	bool locked; /* tokens are not known any more, and the user is given no other */
 	/* Consul */
 	char id[80], status[20], output[128], body[1024]; /* "": not registered */
 	unsigned registrations, updates, deregistrations;
@@ -104,7 +106,12 @@ static void answer_etcd(struct evhttp_request *q, const char *path, const json_t
 {
 	bool known = fake.lease && number(root, "ID") == fake.lease;
 
-	if (!strcmp(path, "/v3/lease/grant")) {
+	if (!strcmp(path, "/v3/auth/authenticate")) {
+		reply(q, fake.locked ? 400 : 200, fake.locked ? "{\"message\":\"etcdserver: not now\",\"code\":3}" :
+								"{\"token\":\"x\"}");
+	} else if (fake.locked) {
+		reply(q, 401, "{\"message\":\"etcdserver: invalid auth token\",\"code\":16}");
+	} else if (!strcmp(path, "/v3/lease/grant")) {
 		fake.ttl = number(root, "TTL");
 		fake.lease = 9007199254740993 + fake.leases++;
 		reply(q, 200, "{\"header\":{},\"ID\":\"%" PRId64 "\",\"TTL\":\"%u\"}", fake.lease, fake.ttl);
@@ -256,7 +263,7 @@ static int setup(void **state)
 	base = event_base_new();
 	fake = (struct fake){};
 	last_event[0] = '\0';
-	url_tail = "";
+	url_tail = user = "";
 	ttl_ms = TTL_MS;
 	fake_listen();
 	checked_port = 0;
@@ -296,8 +303,8 @@ static void follow_as(const char *kind, const char *name, const char *more)
 	_cleanup_(config_freep) struct config *c = NULL;
 	_cleanup_free_ char *text = NULL;
 
-	assert_true(asprintf(&text, "sources: [{ name: %s, %s: { url: 'http://127.0.0.1:%u%s', timeout: 500ms } }]\n%s",
-			     name, kind, fake.port, url_tail, more) > 0);
+	assert_true(asprintf(&text, "sources: [{ name: %s, %s: { url: 'http://127.0.0.1:%u%s', timeout: 500ms%s } }]\n%s",
+			     name, kind, fake.port, url_tail, user, more) > 0);
 	assert_int_equal(config_parse("test", text, strlen(text), say, NULL, &c), 0);
 	for (size_t i = 0; i < c->n_announces; i++)
 		c->announces[i].ttl_ms = ttl_ms;
@@ -663,6 +670,26 @@ static void a_stop_ends_in_time_where_nobody_answers(void **state)
 	assert_non_null(strstr(last_event, "not taken away: it ends with its TTL"));
 }
 
+/* Who is told so is the last who used the session, and ends it. */
+static void a_stop_ends_where_no_token_is_had(void **state)
+{
+	char file[] = "/tmp/test-register-XXXXXX", text[80];
+	int fd = mkstemp(file);
+
+	(void)state;
+	assert_true(fd >= 0 && write(fd, "secret\n", 7) == 7);
+	close(fd);
+	snprintf(text, sizeof(text), ", user: shunt, password-file: %s", file);
+	user = text;
+	announce("etcd", "prefix: /s/", NO_CHECK);
+	run_until(info().registered);
+	fake.locked = true;
+	register_stop(registrar, 2000);
+	unlink(file);
+	assert_null(info().what);
+	assert_non_null(strstr(last_event, "not taken away: it ends with its TTL"));
+}
+
 #define with_server(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -691,6 +718,7 @@ int main(void)
 		with_server(a_stop_takes_everything_away),
 		with_server(a_stop_of_what_is_under_way_takes_it_away_too),
 		with_server(a_stop_ends_in_time_where_nobody_answers),
+		with_server(a_stop_ends_where_no_token_is_had),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,13 +85,18 @@ static void request_end(struct etcd_request *r, const char *problem, int code, c
 	request_free(r);
 }
 
-/* All that waited go on; done of one may end others, or begin new ones, with which the rest waits again. */
+/*
+ * All that waited go on; done of one may end others, or begin new ones, with which the rest waits again. With done of the
+ * last one the session itself may end.
+ */
 static void waiting_go_on(struct etcd_session *s, const char *problem)
 {
 	struct etcd_request *r;
+	bool more = true;
 
-	while ((r = TAILQ_FIRST(&s->waiting)) && (s->token || (problem && !s->login))) {
+	while (more && (r = TAILQ_FIRST(&s->waiting)) && (s->token || (problem && !s->login))) {
 		TAILQ_REMOVE(&s->waiting, r, waiting);
+		more = !TAILQ_EMPTY(&s->waiting);
 		if (problem)
 			request_end(r, problem, 0, "", 0);
 		else if (request_start(r))
