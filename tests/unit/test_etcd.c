@@ -406,6 +406,7 @@ struct fake {
 	char token[20]; /* that is wanted; "": none */
 	bool denied; /* the user may do nothing */
 	bool no_leader;
+	bool no_watch; /* a watch is taken, and over at once */
 };
 static struct fake fake;
 
@@ -554,6 +555,10 @@ static void on_watch(struct evhttp_request *q, void *arg)
 	fake.watches++;
 	fake.watched_from = atoll(json_string_value(json_object_get(create, "start_revision")));
 	json_decref(root);
+	if (fake.no_watch) {
+		fake_answer(q, 200, "%s", "");
+		return;
+	}
 	fake.stream = q;
 	evhttp_connection_set_closecb(evhttp_request_get_connection(q), on_stream_closed, q);
 	evhttp_send_reply_start(q, 200, "OK");
@@ -821,6 +826,20 @@ static void a_stream_that_ends_goes_on_behind_the_last_change(void **state)
 	assert_int_equal(heard.problems, 0);
 }
 
+/* As something between us and etcd may do: nothing that changes would be heard of, and nobody would know. */
+static void a_stream_that_ends_before_it_begins_is_a_problem(void **state)
+{
+	(void)state;
+	begin_well();
+	fake.no_watch = true;
+	fake_end_stream();
+	run_until(heard.problems);
+	assert_non_null(strstr(heard.problem, "ended the watch before it began"));
+	heard.sames = 0;
+	fake.no_watch = false;
+	run_until(fake.stream && heard.sames);
+}
+
 static void half_a_line_counts_for_nothing(void **state)
 {
 	(void)state;
@@ -1071,6 +1090,7 @@ int main(void)
 		with_server(nothing_below_the_prefix_is_an_answer),
 		with_server(lines_that_come_together_are_one_snapshot),
 		with_server(a_stream_that_ends_goes_on_behind_the_last_change),
+		with_server(a_stream_that_ends_before_it_begins_is_a_problem),
 		with_server(half_a_line_counts_for_nothing),
 		with_server(a_line_in_pieces_is_one),
 		with_server(what_was_compacted_is_listed_again),

@@ -183,13 +183,22 @@ static void on_pulse(void *arg, const char *problem, int code, const char *body,
 	found_same(w->finder);
 }
 
+/* In place of the watch there is nothing, from a server that answers. */
+static void not_begun(struct etcd_watch *w, const char *what)
+{
+	char problem[PROBLEM];
+
+	etcd_session_next(w->etcd->session, w->url);
+	snprintf(problem, sizeof(problem), "%s: etcd %s", w->url, what);
+	failed(w, problem);
+}
+
 static void on_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct etcd_watch *w = arg;
 	struct etcd_call call = {
 		.path = "/v3/kv/range", .body = etcd_ask_one(w->what->name), .done = on_pulse, .arg = w
 	};
-	char problem[PROBLEM];
 
 	(void)fd;
 	(void)what;
@@ -199,9 +208,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 		start_again(w);
 	} else if (!w->streaming) {
 		free(call.body);
-		etcd_session_next(w->etcd->session, w->url);
-		snprintf(problem, sizeof(problem), "%s: etcd took the watch and did not begin it", w->url);
-		failed(w, problem);
+		not_begun(w, "took the watch and did not begin it");
 	} else if (etcd_send(w->etcd->session, &call, &w->pulse)) {
 		failed(w, "out of memory");
 	}
@@ -288,7 +295,7 @@ static void on_mend(evutil_socket_t fd, short what, void *arg)
 	mend(arg);
 }
 
-/* Servers and proxies end streams when they like: that alone is no problem. */
+/* Servers and proxies end streams when they like: that alone is no problem, once they began. */
 static void on_stream_over(void *arg, const char *problem, int code, const char *body, size_t len)
 {
 	struct etcd_watch *w = arg;
@@ -304,8 +311,10 @@ static void on_stream_over(void *arg, const char *problem, int code, const char 
 	} else if (w->streaming && monotonic_ms() - w->began_ms >= SOON_MS) {
 		stop(w);
 		after_ms(w->start, 0);
-	} else {
+	} else if (w->streaming) {
 		start_again(w);
+	} else {
+		not_begun(w, "ended the watch before it began");
 	}
 }
 
