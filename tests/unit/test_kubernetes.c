@@ -1400,6 +1400,28 @@ static void services_of_our_class_are_offered_and_published(void **state)
 	assert_int_equal(l->offers.problems, 0);
 }
 
+/* The request that writes a status may be the first one that finds it other. */
+static void a_status_is_written_with_a_kubeconfig_that_changed(void **state)
+{
+	struct lab *l = *state;
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/config", l->dir);
+	write_kubeconfig(l, path, "token: good");
+	l->conf.kubeconfig = path;
+	l->conf.token_file = NULL;
+	l->conf.servers.n = 0;
+	l->conf.class = "shunt/balancer";
+	control(l, "[{\"set\":{\"tokens\":[\"good\"]}}," PUT_SERVICE("web", CLASS, "") "]");
+	open_lab_source(l);
+	UNTIL(5, count(l, "patches") == 1 && l->offers.answers == 2);
+	write_kubeconfig(l, path, "token: better");
+	control(l, "[{\"set\":{\"tokens\":[\"better\"]}}," PUT_SERVICE("late", CLASS, "") "]");
+	UNTIL(5, count(l, "patches") == 2);
+	assert_int_equal(l->offers.problems, 0);
+	unlink(path);
+}
+
 static void a_status_that_may_not_be_written_is_a_problem(void **state)
 {
 	struct lab *l = *state;
@@ -1543,6 +1565,7 @@ int main(void)
 		WITH_SERVER(names_that_are_none_are_refused),
 		WITH_SERVER(ten_thousand_endpoints_arrive_soon),
 		WITH_SERVER(services_of_our_class_are_offered_and_published),
+		WITH_SERVER(a_status_is_written_with_a_kubeconfig_that_changed),
 		WITH_SERVER(a_status_that_may_not_be_written_is_a_problem),
 		WITH_SERVER(a_status_is_taken_away_with_the_class),
 		WITH_SERVER(services_with_a_label_are_chosen_by_the_server),

@@ -275,6 +275,8 @@ static int set_headers(struct http_request *r, const struct http_call *call)
 
 	if (!err)
 		err = add_header(r, "Expect:"); /* a body is sent at once */
+	if (!err && call->type)
+		err = add_header(r, call->type);
 	for (const char *const *line = call->headers; line && *line && !err; line++)
 		err = add_header(r, *line);
 	return err;

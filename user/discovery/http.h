@@ -44,7 +44,9 @@ struct http_request;
 struct http_call {
 	const char *method, *path; /* "GET", "/v1/status/leader?x=y": escaped already */
 	const char *body; /* NULL: none; copied */
-	const char *const *headers; /* NULL-terminated, "Name: value"; NULL: no further ones */
+	/* NULL-terminated, "Name: value"; NULL: no further ones. Looked at behind http_settings.before, which may change them */
+	const char *const *headers;
+	const char *type; /* of the body: a header as well; NULL: none */
 	uint32_t timeout_ms; /* for the whole answer; 0: however long it takes */
 	uint32_t quiet_ms; /* without a byte for so long it has failed; 0: however long. In whole seconds */
 	/* Of a stream: each line of a 2xx answer, without its end; the body is not collected then. NULL: no stream */

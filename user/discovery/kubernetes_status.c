@@ -158,11 +158,10 @@ static char *status_path(const struct job *j)
 
 static int send_patch(struct kubernetes_status *s, struct job *j)
 {
-	static const char *const type[] = { "Content-Type: application/merge-patch+json", NULL };
-	const char *const headers[] = { type[0], s->conf.headers ? s->conf.headers[0] : NULL, NULL };
 	struct http_call call = { .method = "PATCH",
 				  .body = j->patch,
-				  .headers = headers,
+				  .type = "Content-Type: application/merge-patch+json",
+				  .headers = s->conf.headers,
 				  .timeout_ms = s->conf.timeout_ms,
 				  .done = on_done,
 				  .arg = s };
