@@ -107,6 +107,7 @@ class State:
             "patch_409": 0,
             "fail": [0, 0],  # status, and how many requests have it
             "short": 0,  # so many watches end at once
+            "cut": 0,  # so many watches end after their first line, which is a bookmark
         }
 
     def take(self, setting):
@@ -369,6 +370,8 @@ class Api(BaseHTTPRequestHandler):
         orders = len(state.orders)
         if state.take("short"):
             return lambda: self.send_stream([])
+        if state.take("cut"):
+            return lambda: self.send_stream([self.bookmark_at(since)])
         if too_old:
             gone = Refusal(410, "Expired", f"too old resource version: {since} ({state.floor})")
             return lambda: self.send_stream([{"type": "ERROR", "object": gone.status}])
@@ -440,9 +443,12 @@ class Api(BaseHTTPRequestHandler):
                 told.append({"type": kind_of_news, "object": after if after else before})
         return told[::-1]
 
+    def bookmark_at(self, number):
+        return {"type": "BOOKMARK", "object": {"kind": self.kind, "metadata": {"resourceVersion": version(number)}}}
+
     def bookmark(self, number):
         if self.query.get("allowWatchBookmarks") in ("1", "true"):
-            self.line({"type": "BOOKMARK", "object": {"kind": self.kind, "metadata": {"resourceVersion": version(number)}}})
+            self.line(self.bookmark_at(number))
 
     def obey(self, verb, what):
         """Does the stream go on?"""

@@ -23,6 +23,8 @@
 #define PULSE_MAX_MS 60000
 #define SILENCE_S 150 /* bookmarks come about once a minute: a stream without is not trusted, whatever a pulse says */
 #define STREAM_SHORT_MS 1000 /* one that ends sooner does not count as one that worked */
+#define SHORTS_MAX 3 /* such ones in a row that are followed by another without a pause */
+#define SHORT_DOUBLINGS 5 /* of that pause: up to 0.8 s */
 #define TOO_OLD 410
 
 uint32_t kubernetes_pulse_ms = 10000;
@@ -43,6 +45,7 @@ struct kubernetes_watch {
 	bool over; /* the rest of the stream is of no use */
 	bool retried; /* the last failure was passed over in silence */
 	uint64_t began_ms, heard_ms; /* of the stream; the last line of it */
+	unsigned shorts; /* streams in a row that ended soon, whatever they said */
 	struct backoff backoff;
 };
 
@@ -105,15 +108,29 @@ static void fail(struct kubernetes_watch *w, const struct http_request *r, const
 	wait_for(w, not_before(backoff_next(&w->backoff), r));
 }
 
+/* Streams that each say something and end are begun again, but not without a pause for ever. */
+static uint32_t pause_ms(const struct kubernetes_watch *w)
+{
+	unsigned over = w->shorts > SHORTS_MAX ? w->shorts - SHORTS_MAX : 0;
+
+	return over ? backoff_ms(over < SHORT_DOUBLINGS ? over : SHORT_DOUBLINGS, 0) : 0;
+}
+
+/* Tried again at once. false: that was done, and did not help. */
+static bool pass_over(struct kubernetes_watch *w)
+{
+	if (w->retried)
+		return false;
+	w->retried = true;
+	wait_for(w, (struct timeval){ .tv_usec = pause_ms(w) * 1000 });
+	return true;
+}
+
 /* What may well go over at once is tried again first, and is a problem only if it does not. */
 static void fail_unless_first(struct kubernetes_watch *w, const struct http_request *r, const char *sentence)
 {
-	if (w->retried) {
+	if (!pass_over(w))
 		fail(w, r, sentence);
-		return;
-	}
-	w->retried = true;
-	wait_for(w, (struct timeval){});
 }
 
 /* A list alone proves little: a server that denies the stream after it would be asked for lists without a pause. */
@@ -123,10 +140,14 @@ static void worked(struct kubernetes_watch *w)
 	backoff_reset(&w->backoff);
 }
 
+/* A stream is over. */
 static void worked_if_long(struct kubernetes_watch *w)
 {
-	if (monotonic_ms() - w->began_ms >= STREAM_SHORT_MS)
-		worked(w);
+	w->shorts++;
+	if (monotonic_ms() - w->began_ms < STREAM_SHORT_MS)
+		return;
+	w->shorts = 0;
+	worked(w);
 }
 
 /* ---- refusals ---- */
@@ -287,10 +308,8 @@ static void end_stream(struct kubernetes_watch *w, const struct kubernetes_event
 
 	w->over = true;
 	worked_if_long(w);
-	if (e && e->code == TOO_OLD && !w->retried) {
+	if (e && e->code == TOO_OLD && pass_over(w)) {
 		list_anew(w);
-		w->retried = true;
-		wait_for(w, (struct timeval){});
 		return;
 	}
 	if (e)
