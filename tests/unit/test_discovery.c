@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "discovery/backoff.h"
 
 static struct event_base *base;
@@ -569,6 +570,23 @@ static void a_source_that_cannot_be_opened_is_a_problem_of_its_questions_until_i
 	assert_in_force(FOUND_CURRENT, "10.0.0.1:80");
 }
 
+/* A kubeconfig that was not there yet, for example. */
+static void a_source_that_cannot_be_opened_is_opened_when_it_can_be(void **state)
+{
+	(void)state;
+	discovery_reopen_ms = 50;
+	asked.cannot_open = true;
+	follow(WEB, "");
+	loop_for(base, 0.2);
+	assert_int_equal(events.n, 1);
+	asked.cannot_open = false;
+	run_until(base, asked_finder("web"));
+	answer("web", "10.0.0.1:80");
+	assert_in_force(FOUND_CURRENT, "10.0.0.1:80");
+	assert_int_equal(asked.opens, 1);
+	discovery_reopen_ms = 30000;
+}
+
 static void a_question_that_cannot_be_asked_is_asked_when_the_configuration_is_followed_again(void **state)
 {
 	(void)state;
@@ -783,6 +801,34 @@ static void a_state_directory_that_cannot_be_written_is_only_said(void **state)
 	assert_int_equal(changes, 1);
 	answer("web", "10.0.0.2:80");
 	assert_in_force(FOUND_CURRENT, "10.0.0.2:80");
+}
+
+static unsigned warnings;
+
+static void note_warning(void *arg, enum log_level level, const char *line)
+{
+	(void)arg, (void)line;
+	warnings += level == LOG_LEVEL_WARN;
+}
+
+/* As a full disk does: each of many sets would be a line of the log, every second. */
+static void a_state_directory_that_cannot_be_written_is_not_said_without_end(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parse_config(
+		"state: /proc/shunt/none\nservices: [{ name: web, listen: 192.0.2.10:80/tcp, discover: [ { consul: { service: a } },"
+		" { consul: { service: b } }, { consul: { service: c } } ] }]\n");
+
+	(void)state;
+	assert_int_equal(discovery_follow(d, c), 0);
+	answer("a", "10.0.0.1:80");
+	answer("b", "10.0.0.2:80");
+	answer("c", "10.0.0.3:80");
+	log_set_level(LOG_LEVEL_ERROR);
+	log_tap(note_warning, NULL);
+	loop_for(base, 3.5);
+	log_tap(NULL, NULL);
+	log_set_level(LOG_LEVEL_INFO);
+	assert_int_equal(warnings, 1);
 }
 
 static void another_state_directory_gets_all_that_is_in_force(void **state)
@@ -1165,6 +1211,7 @@ int main(void)
 		TEST(a_source_whose_settings_change_is_opened_anew_and_what_it_found_stays),
 		TEST(another_opinion_about_none_keeps_what_was_found),
 		TEST(a_source_that_cannot_be_opened_is_a_problem_of_its_questions_until_it_can),
+		TEST(a_source_that_cannot_be_opened_is_opened_when_it_can_be),
 		TEST(a_question_that_cannot_be_asked_is_asked_when_the_configuration_is_followed_again),
 		TEST(what_is_in_force_outlives_a_restart_without_the_source),
 		TEST(what_was_found_to_be_none_is_kept_as_well),
@@ -1174,6 +1221,7 @@ int main(void)
 		TEST(a_file_of_another_question_is_as_good_as_none),
 		TEST(what_nobody_asks_any_more_is_swept_away_and_nothing_else),
 		TEST(a_state_directory_that_cannot_be_written_is_only_said),
+		TEST(a_state_directory_that_cannot_be_written_is_not_said_without_end),
 		TEST(another_state_directory_gets_all_that_is_in_force),
 		TEST(what_was_kept_is_found_by_another_opinion_about_none),
 		TEST(offers_are_listed_and_what_they_discover_is_asked),

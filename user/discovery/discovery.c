@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "discovery/internal.h"
 
+uint32_t discovery_reopen_ms = 30000;
+
 /* ---- changes, handed on when things are calm ---- */
 
 #define CALM_ALONE_US 1000 /* without another change, after one alone */
@@ -20,6 +22,7 @@
 #define ALONE_US 20000 /* a change is alone if the last ones were handed on so long ago */
 #define UNREST_US 100000 /* at most, from the first change on */
 #define SAVE_SECONDS 1
+#define SAVE_AGAIN_SECONDS 60 /* after a failure, which is logged */
 
 static bool may_wait(const struct discovery *d, uint64_t now)
 {
@@ -95,7 +98,8 @@ static struct finder *finder_find(const struct discovery *d, const struct discov
 struct saving {
 	struct discovery *d;
 	uint64_t until_us;
-	bool left; /* something was not saved: for want of time, or of room on the disk */
+	bool left; /* something was not saved: for want of time, or it failed */
+	bool failed; /* for want of room on the disk, as a rule: the rest is not tried */
 };
 
 static void save_finder(void *arg, struct finder *f)
@@ -104,38 +108,43 @@ static void save_finder(void *arg, struct finder *f)
 
 	if (!f->unsaved)
 		return;
-	if (monotonic_us() < s->until_us && !store_save_finder(s->d, f))
-		f->unsaved = false;
+	if (!s->failed && monotonic_us() < s->until_us) {
+		f->unsaved = store_save_finder(s->d, f);
+		s->failed = f->unsaved;
+	}
 	s->left |= f->unsaved;
 }
 
-/* Returns whether all is saved. */
-static bool save(struct discovery *d, uint64_t us)
+/* Returns in how many seconds the rest is to be saved; 0: all is. */
+static unsigned save(struct discovery *d, uint64_t us)
 {
 	struct saving s = { .d = d, .until_us = monotonic_us() + us };
 
 	if (!d->state[0])
-		return true;
+		return 0;
 	finders_each(d, save_finder, &s);
 	for (size_t i = 0; i < d->n_sources; i++) {
 		struct offers *o = &d->sources[i]->offers;
 
-		if (o->unsaved && !store_save_offers(d, o))
-			o->unsaved = false;
+		if (o->unsaved && !s.failed) {
+			o->unsaved = store_save_offers(d, o);
+			s.failed = o->unsaved;
+		}
 		s.left |= o->unsaved;
 	}
-	return !s.left;
+	return s.failed ? SAVE_AGAIN_SECONDS : s.left ? SAVE_SECONDS : 0;
 }
 
 static void on_save(evutil_socket_t fd, short what, void *arg)
 {
-	const struct timeval soon = { .tv_sec = SAVE_SECONDS };
 	struct discovery *d = arg;
+	struct timeval again = {};
 
 	(void)fd;
 	(void)what;
-	if (!save(d, SAVE_US))
-		event_add(d->save, &soon);
+	again.tv_sec = save(d, SAVE_US);
+	if (again.tv_sec)
+		event_add(d->save, &again);
 }
 
 /* ---- questions ---- */
@@ -266,6 +275,17 @@ static int ask_all(struct discovery *d, const struct config *c)
 	return err;
 }
 
+/* What could not be opened is tried again by and by: a kubeconfig may come later than we do. */
+static void plan_reopen(struct discovery *d)
+{
+	const struct timeval in = { .tv_sec = discovery_reopen_ms / 1000, .tv_usec = discovery_reopen_ms % 1000 * 1000 };
+
+	event_del(d->reopen);
+	for (size_t i = 0; i < d->n_sources; i++)
+		if (!d->sources[i]->handle)
+			event_add(d->reopen, &in);
+}
+
 static int follow(struct discovery *d, const struct config *c)
 {
 	int err;
@@ -278,7 +298,8 @@ static int follow(struct discovery *d, const struct config *c)
 		return err; /* what was asked is asked on */
 	drop_unwanted(d);
 	opened_close_unwanted(d);
-	if (d->state[0] && save(d, UINT64_MAX / 2)) /* what was taken over from another question is still in its file */
+	plan_reopen(d);
+	if (d->state[0] && !save(d, UINT64_MAX / 2)) /* what was taken over from another question is still in its file */
 		store_sweep(d);
 	return 0;
 }
@@ -322,6 +343,16 @@ int discovery_follow(struct discovery *d, const struct config *c)
 	return 0;
 }
 
+static void on_reopen(evutil_socket_t fd, short what, void *arg)
+{
+	struct discovery *d = arg;
+
+	(void)fd;
+	(void)what;
+	if (d->config)
+		follow(d, d->config);
+}
+
 static void on_settled(evutil_socket_t fd, short what, void *arg)
 {
 	struct discovery *d = arg;
@@ -355,7 +386,8 @@ int discovery_new(struct event_base *base, discovery_changed_fn changed, discove
 	*d = (struct discovery){ .base = base, .changed = changed, .event = event, .arg = arg };
 	d->settle = evtimer_new(base, on_settled, d);
 	d->save = evtimer_new(base, on_save, d);
-	if (!d->settle || !d->save || transfers_new(base, &d->transfers)) {
+	d->reopen = evtimer_new(base, on_reopen, d);
+	if (!d->settle || !d->save || !d->reopen || transfers_new(base, &d->transfers)) {
 		discovery_free(d);
 		return -ENOMEM;
 	}
@@ -377,6 +409,8 @@ void discovery_free(struct discovery *d)
 		event_free(d->settle);
 	if (d->save)
 		event_free(d->save);
+	if (d->reopen)
+		event_free(d->reopen);
 	transfers_free(d->transfers);
 	config_free(d->config);
 	free(d);

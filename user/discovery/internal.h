@@ -41,12 +41,14 @@ struct discovery {
 	uint64_t settled_us; /* when changes were handed on last */
 	uint64_t calm_us; /* how long there is to be no other change until it is handed on */
 	struct event *save;
+	struct event *reopen; /* pending: some source could not be opened */
 	char state[STATE_TEXT]; /* directory; "": nothing is kept */
 	bool reoffered; /* offers are others: what they discover is to be followed */
 	struct discovery_test *test; /* NULL: this one is in earnest */
 };
 
 /* ---- discovery.c ---- */
+extern uint32_t discovery_reopen_ms; /* until sources that could not be opened are tried again: for tests, which are in a hurry */
 void discovery_event(struct discovery *d, const char *subject, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void discovery_changed(struct discovery *d); /* some set or offer: it is handed on when things are calm, and kept */
 
