@@ -295,6 +295,30 @@ static void the_service_that_grew_most_keeps_what_it_had_where_there_is_no_room(
 	assert_null(merge_grown(m.config, running, &held));
 }
 
+/* What a question without an answer may have found is not taken for what another one found, and does not say any more. */
+static void what_was_kept_for_want_of_room_still_waits_for_its_question(void **state)
+{
+	_cleanup_(config_freep) struct config *c = listed(WEB, ""), *other = NULL;
+	_cleanup_(texts_clear) struct texts held = {};
+	struct merged next = {};
+
+	(void)state;
+	answer("web", "10.0.0.1:80 10.0.0.2:80");
+	assert_int_equal(merge_again(c), 0);
+	other = listed("  - { name: web, listen: 192.0.2.10:80/tcp, discover: [{ consul: { service: a } }, { consul: { service: b } }] }\n", "");
+	answer("a", "10.0.0.3:80");
+	assert_int_equal(merge_again(other), 0);
+	answer("a", "10.0.0.3:80 10.0.0.4:80");
+	assert_int_equal(texts_add(&held, "web"), 0);
+	assert_int_equal(merge(other, d, running, &held, &next), 0);
+	config_free(running);
+	running = config_copy(next.config);
+	merged_clear(&next);
+	assert_int_equal(merge_again(other), 0); /* there is room again */
+	assert_string_equal(has("web"), "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80 10.0.0.4:80");
+	assert_int_equal(one("web", "10.0.0.3:80")->from, 1);
+}
+
 static void a_service_that_discovers_no_more_has_only_what_is_listed(void **state)
 {
 	_cleanup_(config_freep) struct config *c = listed(WEB, ""), *plain = NULL;
@@ -552,6 +576,7 @@ int main(void)
 		TEST(what_one_question_takes_away_goes_while_another_has_no_answer),
 		TEST(a_question_whose_first_answer_is_none_takes_nothing_away),
 		TEST(the_service_that_grew_most_keeps_what_it_had_where_there_is_no_room),
+		TEST(what_was_kept_for_want_of_room_still_waits_for_its_question),
 		TEST(a_service_that_discovers_no_more_has_only_what_is_listed),
 		TEST(nothing_running_and_no_answer_is_nothing_found),
 		TEST(what_breaks_a_rule_is_left_out_with_the_sentence_and_the_rest_is_taken),

@@ -73,25 +73,33 @@ static void add(struct service *s, const struct backend *b, uint32_t from)
 	}
 }
 
+/* Number of the question that found it before, if it is still asked; else that of none. */
+static uint32_t found_by(const struct service *s, const struct service *running, const struct backend *b)
+{
+	const struct discover *by = b->from <= running->n_discovers ? &running->discovers[b->from - 1] : NULL;
+
+	for (size_t k = 0; by && k < s->n_discovers; k++)
+		if (discover_equal(&s->discovers[k], by))
+			return k + 1;
+	return s->n_discovers + 1;
+}
+
 /* Everything that was found before. */
-static void add_before(struct service *s, const struct service *running, uint32_t from)
+static void add_before(struct service *s, const struct service *running)
 {
 	for (size_t i = 0; i < running->n_backends; i++)
 		if (running->backends[i].from)
-			add(s, &running->backends[i], from);
+			add(s, &running->backends[i], found_by(s, running, &running->backends[i]));
 }
 
 /* Was it found by a question that is still asked, and answered: is what that says now all there is to say? */
 static bool is_spoken_for(const struct service *s, const struct discovery *d, const struct service *running,
 			  const struct backend *b)
 {
-	const struct discover *by = b->from <= running->n_discovers ? &running->discovers[b->from - 1] : NULL;
+	uint32_t by = found_by(s, running, b);
 	struct found_set set;
 
-	for (size_t k = 0; by && k < s->n_discovers; k++)
-		if (discover_equal(&s->discovers[k], by))
-			return discovery_find(d, &s->discovers[k], &set) && set.known;
-	return false;
+	return by <= s->n_discovers && discovery_find(d, &s->discovers[by - 1], &set) && set.known;
 }
 
 /* What was found before by questions that are not asked any more, or have no answer yet, while some question has none. */
@@ -279,7 +287,7 @@ static int go_back(struct service *s, const struct config *base, const struct co
 			s->backends[i].from = FROM_REFUSED;
 	leave_out(s);
 	if (was)
-		add_before(s, was, 1);
+		add_before(s, was);
 	keep_first(s);
 	override(s, base);
 	return 0;
