@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Asking over HTTP: what ends does not wait. (What is asked and answered: test_consul, test_etcd, test_kubernetes.) */
+/* Asking over HTTP: what ends does not wait, whom we believe. (What is asked and answered: test_consul, test_etcd, test_kubernetes.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,9 +9,16 @@
 #include <cmocka.h>
 
 #include <netdb.h>
+#include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clean.h"
 #include "discovery/http.h"
@@ -93,9 +100,107 @@ static void ending_a_request_does_not_wait_for_the_resolver(void **state)
 	sem_wait(&resolved); /* the thread has ended, or is about to: nothing is left of it */
 }
 
+/* ---- whom we believe ---- */
+
+/* Authorities a and b, and a server's certificate that a signed; a is among the system's, for this process. */
+static const char make_certificates[] =
+	"exec > log 2>&1; new='openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'\n"
+	"for i in a b; do $new -x509 -days 2 -subj /CN=$i -keyout $i.key -out $i.pem || exit; done\n"
+	"echo subjectAltName=IP:127.0.0.1 > ext; $new -subj /CN=server -keyout server.key -out server.csr &&\n"
+	"openssl x509 -req -in server.csr -CA a.pem -CAkey a.key -CAcreateserial -days 2 -extfile ext -out server.pem &&\n"
+	"mkdir system && cp a.pem system && openssl rehash system\n";
+
+static char certificates[] = "/tmp/test-http-XXXXXX";
+
+/* Into the directory of certificates, where the test then is. false: that cannot be had here. */
+static bool be_in_a_system_of_our_own(void)
+{
+	const char *path = curl_version_info(CURLVERSION_NOW)->capath;
+
+	return path && mkdtemp(certificates) && !chdir(certificates) && !system(make_certificates) &&
+	       !unshare(CLONE_NEWNS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	       !mount("system", path, NULL, MS_BIND, NULL);
+}
+
+static int remove_certificates(void)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -r %s", certificates);
+	return system(command);
+}
+
+static char server_at[32]; /* 127.0.0.1 and a port of this process */
+
+static pid_t start_server(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	execlp("openssl", "openssl", "s_server", "-accept", server_at, "-cert", "server.pem", "-key", "server.key",
+	       "-www", "-quiet", NULL);
+	_exit(127);
+}
+
+static void note_answer(void *text, const struct http_request *r, const struct http_answer *a)
+{
+	(void)r;
+	snprintf(text, 400, "%s", a->problem ?: "fine");
+}
+
+/* With a connection of its own: the server closes it behind its answer. Waits until the server listens. */
+static const char *ask(const struct http_settings *s)
+{
+	static char text[400];
+	struct http_call call = { .method = "GET", .path = "/", .timeout_ms = 2000, .done = note_answer, .arg = text };
+	double end = now_s() + 10;
+	struct http_request *r;
+
+	do {
+		text[0] = '\0';
+		http_set(http, s);
+		assert_int_equal(http_send(http, &call, &r), 0);
+		while (!text[0])
+			event_base_loop(base, EVLOOP_ONCE);
+	} while (strstr(text, "connect") && now_s() < end);
+	return text;
+}
+
+static void only_the_authorities_of_the_file_are_believed_as_it_is_now(void **state)
+{
+	char text[64], *url = text;
+	struct http_settings s = { .urls = { &url, 1 }, .tls = { .ca = (char *)"ca.pem" } };
+	char pem[4096] = "";
+	pid_t server;
+	FILE *f;
+
+	(void)state;
+	if (!be_in_a_system_of_our_own())
+		skip();
+	snprintf(server_at, sizeof(server_at), "127.0.0.1:%u", 10000 + getpid() % 20000);
+	snprintf(text, sizeof(text), "https://%s", server_at);
+	server = start_server();
+	assert_int_equal(system("cp b.pem ca.pem"), 0);
+	assert_non_null(strstr(ask(&s), "its certificate is not believed"));
+	assert_int_equal(system("cp a.pem ca.pem"), 0);
+	assert_string_equal(ask(&s), "fine");
+	f = fopen("b.pem", "re");
+	assert_true(f && fread(pem, 1, sizeof(pem) - 1, f) > 0);
+	fclose(f);
+	s.tls.ca = NULL;
+	s.ca_data = pem;
+	assert_non_null(strstr(ask(&s), "its certificate is not believed"));
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	assert_int_equal(chdir("/") | remove_certificates(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(only_the_authorities_of_the_file_are_believed_as_it_is_now, setup, teardown),
 		cmocka_unit_test_setup_teardown(ending_a_request_does_not_wait_for_the_resolver, setup, teardown),
 	};
 

@@ -290,9 +290,23 @@ static CURLcode set_blob(CURL *e, CURLoption option, const char *text)
 	return curl_easy_setopt(e, option, &blob);
 }
 
+/*
+ * libcurl would believe those of the system's directory besides; and it would keep what it read of a file for a day, where
+ * it has no directory.
+ */
+static CURLcode believe_no_others(CURL *e)
+{
+	CURLcode bad = curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+
+#if LIBCURL_VERSION_NUM >= 0x075700
+	bad |= curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
+	return bad;
+}
+
 static CURLcode set_tls(CURL *e, const struct http_settings *s)
 {
-	CURLcode bad = 0;
+	CURLcode bad = s->tls.ca || s->ca_data ? believe_no_others(e) : CURLE_OK;
 
 	if (s->tls.ca)
 		bad |= curl_easy_setopt(e, CURLOPT_CAINFO, s->tls.ca);
