@@ -665,6 +665,15 @@ static void the_source_has_a_datacenter_unless_the_question_has(void **state)
 	assert_string_equal(server.uri, "/v1/health/service/s0?dc=dc9&");
 }
 
+static void a_url_may_end_in_a_slash(void **state)
+{
+	(void)state;
+	strcat(url, "/");
+	ask(1);
+	assert_soon(one_found);
+	assert_string_equal(server.uri, "/v1/health/service/s0?");
+}
+
 static void an_index_that_goes_back_begins_anew(void **state)
 {
 	(void)state;
@@ -1040,6 +1049,7 @@ int main(void)
 		watch_test(a_return_without_a_change_is_not_news),
 		watch_test(names_and_datacenters_are_escaped),
 		watch_test(the_source_has_a_datacenter_unless_the_question_has),
+		watch_test(a_url_may_end_in_a_slash),
 		watch_test(an_index_that_goes_back_begins_anew),
 		watch_test(an_index_of_zero_is_one),
 		watch_test(a_server_that_does_not_block_is_left_alone_for_longer_and_longer),

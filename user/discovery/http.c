@@ -352,13 +352,24 @@ static CURLcode set_patience(CURL *e, const struct http_settings *s, const struc
 	return bad;
 }
 
+/* A URL may end in a slash, and a path begins with one: Consul sends who asks for both elsewhere. NULL: out of memory. */
+static char *whole_url(const char *url, const char *path)
+{
+	size_t len = strlen(url);
+	char *whole;
+
+	while (len && url[len - 1] == '/')
+		len--;
+	return asprintf(&whole, "%.*s%s", (int)len, url, path) < 0 ? NULL : whole;
+}
+
 static CURLcode set_request(struct http_request *r, const struct http_call *call)
 {
-	_cleanup_free_ char *url = NULL;
+	_cleanup_free_ char *url = whole_url(r->http->settings.urls.list[r->at], call->path);
 	CURL *e = r->transfer.easy;
 	CURLcode bad = 0;
 
-	if (asprintf(&url, "%s%s", r->http->settings.urls.list[r->at], call->path) < 0)
+	if (!url)
 		return CURLE_OUT_OF_MEMORY;
 	bad |= curl_easy_setopt(e, CURLOPT_URL, url);
 	bad |= curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, call->method);
