@@ -331,6 +331,7 @@ static struct server {
 	bool silent; /* never answers */
 	bool cut; /* breaks off in the middle */
 	bool hasty; /* does not block */
+	bool restless; /* nor says the same twice */
 	unsigned requests, plain; /* of them, those without an index */
 	char uri[256], token[64]; /* of the last one */
 	unsigned wait_ms;
@@ -430,6 +431,8 @@ static void change(uint64_t index, const char *body)
 	release_all();
 }
 
+static const char *restless[2]; /* answers in turn, where it is */
+
 static void on_request(struct evhttp_request *r, void *arg)
 {
 	const char *index, *wait, *token;
@@ -437,6 +440,8 @@ static void on_request(struct evhttp_request *r, void *arg)
 
 	(void)arg;
 	server.requests++;
+	if (server.hasty && server.restless)
+		server.body = server.requests & 1 ? restless[0] : restless[1];
 	server.asked_s = now_s();
 	snprintf(server.uri, sizeof(server.uri), "%s", evhttp_request_get_uri(r));
 	token = evhttp_find_header(evhttp_request_get_input_headers(r), "X-Consul-Token");
@@ -713,6 +718,18 @@ static void a_server_that_does_not_block_is_left_alone_for_longer_and_longer(voi
 	assert_int_equal(finder->found, 1);
 	server.body = ONE_AT("10.0.0.7");
 	assert_soon(two_found);
+}
+
+/* Such as what each check says, with the time: nothing that we want to know. */
+static void nor_is_one_whose_answers_differ_in_what_is_not_asked_for(void **state)
+{
+	(void)state;
+	restless[0] = ONE_AT("10.0.0.1");
+	restless[1] = ONE_AT("10.0.0.1") " ";
+	server.hasty = server.restless = true;
+	ask(1);
+	run_until(never, 1.0);
+	assert_in_range(server.requests, 4, 60);
 }
 
 static void an_answer_of_none_is_handed_on_and_looked_at_again_soon(void **state)
@@ -1053,6 +1070,7 @@ int main(void)
 		watch_test(an_index_that_goes_back_begins_anew),
 		watch_test(an_index_of_zero_is_one),
 		watch_test(a_server_that_does_not_block_is_left_alone_for_longer_and_longer),
+		watch_test(nor_is_one_whose_answers_differ_in_what_is_not_asked_for),
 		watch_test(an_answer_of_none_is_handed_on_and_looked_at_again_soon),
 		watch_test(a_large_answer_is_not_asked_for_without_a_rest),
 		watch_test(an_error_is_a_problem_with_the_servers_words),

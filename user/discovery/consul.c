@@ -136,8 +136,9 @@ static uint64_t next_index(uint64_t last, const char *header)
 /*
  * How long to leave a question alone that was answered, in milliseconds. As a rule not at all. But the answer about a
  * large service takes long to read: of many changes in a row only some are looked at, so that it takes a fifth of our
- * time at most. And a server (or what stands before it) that does not block is not asked without end; nor is one that
- * has news of something else all the time, as of all services when ours does not exist.
+ * time at most. And a server (or what stands before it) that does not block is not asked without end, whatever differs in
+ * what it says while its index is the same; nor is one that has news of something else all the time, as of all services
+ * when ours does not exist.
  */
 static uint32_t rest_after(struct watch *w, bool news, uint32_t reading_ms)
 {
@@ -179,7 +180,7 @@ static void take_news(struct watch *w, const struct http_request *r, const struc
 {
 	_cleanup_free_ struct backend *list = NULL;
 	char note[CONSUL_NOTE] = "out of memory";
-	uint64_t begin = monotonic_ms();
+	uint64_t begin = monotonic_ms(), index = w->index;
 	bool wrong;
 	size_t n;
 
@@ -195,7 +196,7 @@ static void take_news(struct watch *w, const struct http_request *r, const struc
 	w->answered = true;
 	w->none = !n;
 	w->index = next_index(w->index, t->index);
-	go_on(w, rest_after(w, true, monotonic_ms() - begin));
+	go_on(w, rest_after(w, w->index != index, monotonic_ms() - begin));
 	found(w->finder, &(struct answer){ .backends = list, .n = n, .version = t->index, .note = note, .wrong = wrong });
 }
 
