@@ -561,6 +561,35 @@ static void a_source_that_is_to_offer_no_more_is_not_waited_for(void **state)
 	assert_null(config_service(m.config, "shop"));
 }
 
+/* The kernel's services do not go because their source has another name: what that says counts. */
+static void a_source_with_another_name_is_waited_for(void **state)
+{
+	static const char *const list[][2] = { { "shop", "192.0.2.20:80/tcp" }, { "mall", "192.0.2.21:80/tcp" } };
+	_cleanup_(config_freep) struct config *c = listed("  []", OFFERING);
+	_cleanup_(config_freep) struct config *renamed = parse_config(
+		"state: %s\nsources: [{ name: cluster, kubernetes: { url: \"http://10.0.0.5\", class: shunt } }]\n", state_dir);
+
+	(void)state;
+	offer(2, list);
+	answer("shop", "10.0.0.1:80 10.0.0.2:80");
+	assert_int_equal(merge_again(c), 0);
+	assert_int_equal(merge_again(renamed), 0); /* before discovery follows it, as a reload does */
+	assert_string_equal(has("shop"), "10.0.0.1:80 10.0.0.2:80");
+	assert_string_equal(config_service(m.config, "shop")->offered_by, "cluster");
+	assert_int_equal(config_service(m.config, "shop")->n_listens, 1);
+	assert_int_equal(discovery_follow(d, renamed), 0);
+	assert_int_equal(merge_again(renamed), 0); /* it was not heard yet */
+	assert_string_equal(has("shop"), "10.0.0.1:80 10.0.0.2:80");
+	assert_non_null(config_service(m.config, "mall"));
+	offer(1, list);
+	assert_int_equal(merge_again(renamed), 0);
+	assert_string_equal(has("shop"), "10.0.0.1:80 10.0.0.2:80"); /* until its own question is answered */
+	assert_null(config_service(m.config, "mall"));
+	answer("shop", "10.0.0.2:80");
+	assert_int_equal(merge_again(renamed), 0);
+	assert_string_equal(has("shop"), "10.0.0.2:80");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -589,6 +618,7 @@ int main(void)
 		TEST(the_operator_wins_where_a_name_or_an_address_is_taken),
 		TEST(of_two_offers_with_one_address_one_is_taken),
 		TEST(a_source_that_is_to_offer_no_more_is_not_waited_for),
+		TEST(a_source_with_another_name_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -454,6 +454,6 @@ void discovery_each_offered(const struct discovery *d, discovery_offered_fn fn, 
 		if (source_takes_over(&o->source->conf))
 			fn(arg, &(struct offered){ .source = &o->source->conf, .state = o->standing.state,
 						   .since_ms = o->standing.since_ms, .problem = o->standing.problem,
-						   .offers = o->list, .n = o->n });
+						   .known = o->known, .offers = o->list, .n = o->n });
 	}
 }

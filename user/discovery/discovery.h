@@ -70,6 +70,7 @@ struct offered {
 	enum found_state state;
 	uint64_t since_ms;
 	const char *problem;
+	bool known; /* the source has said which services it offers, now or before a restart */
 	const struct offer *offers; /* discovery/source.h; sorted by name */
 	size_t n;
 };

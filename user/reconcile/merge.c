@@ -216,16 +216,90 @@ static void take_offer(struct offering *all, const char *source, const struct of
 		all->err = err;
 }
 
+static bool is_to_offer(const struct config *base, enum source_kind kind, const char *name)
+{
+	const struct source *s = config_source(base, kind, name);
+
+	return s && source_takes_over(s);
+}
+
 /* A source that the configuration does not have any more, or has otherwise, may still be open. */
 static void take_offered(void *arg, const struct offered *o)
 {
 	const struct offering *all = arg;
-	const struct source *listed = config_source(all->base, o->source->kind, o->source->name);
 
-	if (!listed || !source_takes_over(listed))
+	if (!is_to_offer(all->base, o->source->kind, o->source->name))
 		return;
 	for (size_t i = 0; i < o->n; i++)
 		take_offer(arg, o->source->name, &o->offers[i]);
+}
+
+/* ---- services whose source has another name now, and has not said yet what it offers ---- */
+
+struct heard {
+	const struct source *from;
+	bool known;
+};
+
+static void note_known(void *arg, const struct offered *o)
+{
+	struct heard *h = arg;
+
+	h->known |= o->known && o->source->kind == h->from->kind && !strcmp(o->source->name, h->from->name);
+}
+
+static bool is_heard(const struct discovery *d, const struct source *s)
+{
+	struct heard h = { .from = s };
+
+	discovery_each_offered(d, note_known, &h);
+	return h.known;
+}
+
+/* The source that is to say whether there is such a service, and has not yet; NULL: there is none. */
+static const struct source *unheard(const struct config *base, const struct discovery *d, const struct service *was)
+{
+	enum source_kind kind = was->discovers[0].kind;
+
+	if (is_to_offer(base, kind, was->offered_by)) {
+		const struct source *same = config_source(base, kind, was->offered_by);
+
+		return is_heard(d, same) ? NULL : same;
+	}
+	for (size_t i = 0; i < base->n_sources; i++)
+		if (base->sources[i].kind == kind && source_takes_over(&base->sources[i]) && !is_heard(d, &base->sources[i]))
+			return &base->sources[i];
+	return NULL;
+}
+
+/* Without its backends, which stay as what was found before. */
+static int keep_offered(struct config *c, const struct service *was, const struct source *by)
+{
+	_cleanup_(service_clear) struct service s = {};
+	int err = service_copy(was, &s);
+
+	if (err)
+		return err;
+	s.n_backends = 0;
+	free(s.offered_by);
+	free(s.discovers[0].source);
+	s.offered_by = strdup(by->name);
+	s.discovers[0].source = strdup(by->name);
+	return s.offered_by && s.discovers[0].source ? config_service_add(c, &s) : -ENOMEM;
+}
+
+static int keep_unheard(struct config *c, const struct config *base, const struct discovery *d, const struct config *running)
+{
+	int err = 0;
+
+	for (size_t i = 0; running && i < running->n_services && !err; i++) {
+		const struct service *was = &running->services[i];
+		const struct source *by = was->offered_by && !config_service(c, was->name) ? unheard(base, d, was) : NULL;
+
+		if (by)
+			err = keep_offered(c, was, by);
+	}
+	return err;
 }
 
 /* ---- rules ---- */
@@ -465,7 +539,11 @@ int merge(const struct config *base, const struct discovery *d, const struct con
 		return -ENOMEM;
 	if (d)
 		discovery_each_offered(d, take_offered, &all);
-	err = all.err ? all.err : merge_services(m.config, d, running);
+	err = all.err;
+	if (!err && d)
+		err = keep_unheard(m.config, base, d, running);
+	if (!err)
+		err = merge_services(m.config, d, running);
 	if (!err && held && held->n)
 		err = hold(&m, running, held);
 	if (!err && d && merge_finds(base))
