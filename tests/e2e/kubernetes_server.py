@@ -102,6 +102,7 @@ class State:
             "api": ["v1", "v1beta1"],  # versions of discovery.k8s.io that there are
             "page_max": 1000,  # objects
             "list_410": 0,  # so many lists (or pages) are refused
+            "list_again": 0,  # so many pages are followed by themselves
             "watch_410": 0,  # so many watches begin with an ERROR
             "watch_410_status": 0,  # so many watches have it as their status
             "patch_409": 0,
@@ -333,7 +334,9 @@ class Api(BaseHTTPRequestHandler):
                        if matches(o, self.namespace, self.query.get("labelSelector")) and (first or k >= start))
         page, rest = found[:limit], found[limit:]
         meta = {"resourceVersion": version(number)}
-        if rest:
+        if state.take("list_again"):
+            meta["continue"] = self.query.get("continue", base64.urlsafe_b64encode(json.dumps([number, []]).encode()).decode())
+        elif rest:
             token = json.dumps([number, list(rest[0])]).encode()
             meta["continue"] = base64.urlsafe_b64encode(token).decode()
             meta["remainingItemCount"] = len(rest)

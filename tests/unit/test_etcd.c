@@ -407,6 +407,7 @@ struct fake {
 	bool denied; /* the user may do nothing */
 	bool no_leader;
 	bool no_watch; /* a watch is taken, and over at once */
+	bool repeats; /* each page is the first, and there are more */
 };
 static struct fake fake;
 
@@ -465,6 +466,8 @@ static void fake_page(struct evhttp_request *q, const char *from, const char *en
 	char head[200];
 	size_t given = 0, left = 0;
 
+	if (fake.repeats)
+		from = "";
 	qsort(fake.keys, fake.n, sizeof(fake.keys[0]), by_name);
 	evbuffer_add_printf(body, "{%s,\"kvs\":[", fake_head(head));
 	for (size_t i = 0; i < fake.n; i++) {
@@ -479,7 +482,7 @@ static void fake_page(struct evhttp_request *q, const char *from, const char *en
 			evbuffer_add_printf(body, "%s{\"key\":\"%s\",\"value\":\"%s\"}", given++ ? "," : "", key,
 					    value);
 	}
-	evbuffer_add_printf(body, "]%s}", left ? ",\"more\":true" : "");
+	evbuffer_add_printf(body, "]%s}", left || fake.repeats ? ",\"more\":true" : "");
 	evhttp_send_reply(q, 200, "OK", body);
 	evbuffer_free(body);
 }
@@ -787,6 +790,18 @@ static void many_keys_are_listed_in_pages_and_told_once(void **state)
 	assert_int_equal(fake.ranges, 3);
 }
 
+static void pages_that_repeat_are_a_problem(void **state)
+{
+	(void)state;
+	fake.repeats = true;
+	begin();
+	run_until(strstr(heard.problem, "there is more behind 1 keys: the same again"));
+	assert_int_equal(heard.answers, 0);
+	assert_in_range(fake.ranges, 2, 4);
+	fake.repeats = false;
+	run_until(heard.answers);
+}
+
 static void nothing_below_the_prefix_is_an_answer(void **state)
 {
 	(void)state;
@@ -1087,6 +1102,7 @@ int main(void)
 		cmocka_unit_test(a_value_that_becomes_wrong_takes_nothing_away),
 		with_server(keys_are_listed_then_followed),
 		with_server(many_keys_are_listed_in_pages_and_told_once),
+		with_server(pages_that_repeat_are_a_problem),
 		with_server(nothing_below_the_prefix_is_an_answer),
 		with_server(lines_that_come_together_are_one_snapshot),
 		with_server(a_stream_that_ends_goes_on_behind_the_last_change),

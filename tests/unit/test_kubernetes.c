@@ -1028,6 +1028,22 @@ static void a_page_that_is_too_old_begins_the_list_again(void **state)
 	end_question(&q);
 }
 
+static void a_list_without_end_is_a_problem(void **state)
+{
+	struct lab *l = *state;
+	struct question q = {};
+
+	control(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":3,\"each\":10}},{\"set\":{\"list_again\":3}}]");
+	open_lab_source(l);
+	put_question(l, &q, "web", NULL);
+	UNTIL(5, strstr(q.f.problem, "it has no end"));
+	assert_int_equal(q.f.answers, 0);
+	assert_in_range(count(l, "pages"), 1, 2);
+	UNTIL(5, q.f.answers == 1);
+	assert_int_equal(q.f.n, 30);
+	end_question(&q);
+}
+
 /* Lists that go on being refused are a problem, and are not asked for without a pause. */
 static void a_list_that_stays_too_old_is_a_problem(void **state)
 {
@@ -1567,6 +1583,7 @@ int main(void)
 		WITH_SERVER(a_service_that_comes_later_is_listed_too),
 		WITH_SERVER(pages_are_one_answer),
 		WITH_SERVER(a_page_that_is_too_old_begins_the_list_again),
+		WITH_SERVER(a_list_without_end_is_a_problem),
 		WITH_SERVER(a_list_that_stays_too_old_is_a_problem),
 		WITH_SERVER(a_watch_that_is_too_old_lists_again),
 		WITH_SERVER(a_compacted_past_is_listed_anew),

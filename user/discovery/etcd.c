@@ -26,6 +26,7 @@
 #include "discovery/source.h"
 
 #define PAGE 1000 /* keys: some 10 ms of work */
+#define KEYS_MAX 200000 /* more than a service can have backends */
 #define SOON_MS 1000 /* a stream that ends before was no good */
 #define KEYS_PER_MS 500 /* of the pause between two snapshots */
 #define PROBLEM 1600
@@ -350,8 +351,10 @@ static int take_over(struct etcd_watch *w)
 	return watch(w);
 }
 
-static int take_page(struct etcd_watch *w, const struct etcd_range *r)
+/* why is said, unless memory is out. */
+static int take_page(struct etcd_watch *w, const struct etcd_range *r, char why[ETCD_WHY])
 {
+	size_t before = w->pages.n;
 	int err = 0;
 
 	if (!w->listed.revision)
@@ -360,7 +363,14 @@ static int take_page(struct etcd_watch *w, const struct etcd_range *r)
 		err = etcd_keys_apply(&w->pages, &r->pairs[i]);
 	if (err)
 		return err;
-	return r->more && r->n ? ask_page(w, &r->pairs[r->n - 1]) : take_over(w);
+	if (!r->more)
+		return take_over(w);
+	if (w->pages.n < before + r->n || !r->n || w->pages.n > KEYS_MAX) {
+		snprintf(why, ETCD_WHY, "there is more behind %zu keys: %s", w->pages.n,
+			 w->pages.n > KEYS_MAX ? "choose a longer prefix" : "the same again");
+		return -EBADMSG;
+	}
+	return ask_page(w, &r->pairs[r->n - 1]);
 }
 
 static void on_page(void *arg, const char *problem, int code, const char *body, size_t len)
@@ -373,7 +383,7 @@ static void on_page(void *arg, const char *problem, int code, const char *body, 
 	w->request = NULL;
 	if (problem)
 		failed(w, problem);
-	else if (etcd_range_parse(body, len, &r, why) || take_page(w, &r))
+	else if (etcd_range_parse(body, len, &r, why) || take_page(w, &r, why))
 		failed(w, why);
 }
 

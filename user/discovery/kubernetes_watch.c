@@ -26,6 +26,7 @@
 #define SHORTS_MAX 3 /* such ones in a row that are followed by another without a pause */
 #define SHORT_DOUBLINGS 5 /* of that pause: up to 0.8 s */
 #define TOO_OLD 410
+#define PAGES_MAX 20000 /* a million objects and more */
 
 uint32_t kubernetes_pulse_ms = 10000;
 
@@ -45,6 +46,7 @@ struct kubernetes_watch {
 	bool over; /* the rest of the stream is of no use */
 	bool retried; /* the last failure was passed over in silence */
 	uint64_t began_ms, heard_ms; /* of the stream; the last line of it */
+	unsigned pages; /* of this list, so far */
 	unsigned shorts; /* streams in a row that ended soon, whatever they said */
 	struct backoff backoff;
 };
@@ -80,6 +82,7 @@ static void list_anew(struct kubernetes_watch *w)
 {
 	set_text(&w->version, NULL);
 	set_text(&w->next, NULL);
+	w->pages = 0;
 	w->complete = false;
 	w->objects.list++;
 }
@@ -227,6 +230,8 @@ static int read_page(struct kubernetes_watch *w, const struct http_answer *a)
 	json_array_foreach(page.items, i, one)
 		if (kubernetes_objects_is(&w->objects, one) == -ENOMEM)
 			return -ENOMEM;
+	if (page.next && ((w->next && !strcmp(page.next, w->next)) || w->pages++ == PAGES_MAX))
+		return -ELOOP;
 	if (!set_text(&w->next, page.next) || (!page.next && !set_text(&w->version, page.version)))
 		return -ENOMEM;
 	return 0;
@@ -250,7 +255,7 @@ static void on_page(void *arg, const struct http_request *r, const struct http_a
 	err = read_page(w, a);
 	if (err) {
 		snprintf(text, sizeof(text), "%s: the answer is no list of %s%s", http_request_url(r), w->conf.what,
-			 err == -ENOMEM ? ": out of memory" : "");
+			 err == -ENOMEM ? ": out of memory" : err == -ELOOP ? ": it has no end" : "");
 		fail(w, r, text);
 		return;
 	}
