@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clean.h"
+#include "discovery/backoff.h"
 #include "discovery/consul_answer.h"
 #include "discovery/source.h"
 
@@ -952,6 +953,23 @@ static void a_token_is_read_for_each_question_and_none_is_asked_without(void **s
 	assert_non_null(strstr(finder->problem, path));
 }
 
+static void a_token_that_was_missing_for_long_is_found_soon(void **state)
+{
+	char path[] = "/tmp/shunt-test-token.XXXXXX";
+	_cleanup_close_ int fd = mkstemp(path);
+
+	(void)state;
+	unlink(path);
+	conf.token_file = path;
+	backoff_first_ms = 2; /* 64 ms at most, where it would be seconds by then */
+	ask(1);
+	run_until(never, 1.5);
+	backoff_first_ms = BACKOFF_FIRST_MS;
+	assert_int_equal(server.requests, 0);
+	assert_in_range(finder->problems, 20, 60);
+	assert_non_null(strstr(finder->problem, "cannot be used: No such file or directory"));
+}
+
 /* ---- many questions ---- */
 
 static bool all_found(void)
@@ -1085,6 +1103,7 @@ int main(void)
 		watch_test(a_server_that_was_away_is_found_again),
 		watch_test(of_several_servers_another_is_asked_when_one_is_of_no_use),
 		watch_test(a_token_is_read_for_each_question_and_none_is_asked_without),
+		watch_test(a_token_that_was_missing_for_long_is_found_soon),
 		watch_test(many_questions_take_turns),
 		watch_test(questions_that_come_later_need_not_wait_for_those_that_wait),
 		watch_test(silence_of_a_query_that_waits_is_a_problem_soon_after_its_time),

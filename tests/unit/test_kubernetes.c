@@ -1212,6 +1212,11 @@ static void a_token_is_read_again(void **state)
 	control(l, "[{\"set\":{\"tokens\":[\"best\"]}}]");
 	write_token(l, "best");
 	UNTIL(5, !q.f.problem[0]);
+	unlink(l->token_file); /* nobody is asked without: neither let in nor told why not */
+	control(l, "[{\"set\":{\"tokens\":null}},{\"close\":\"end\"}]");
+	UNTIL(5, strstr(q.f.problem, "/token cannot be used: No such file or directory"));
+	write_token(l, "best");
+	UNTIL(5, !q.f.problem[0]);
 	end_question(&q);
 }
 

@@ -35,8 +35,8 @@ static struct registrar *registrar;
 static struct evconnlistener *listener; /* what is checked */
 static uint16_t checked_port;
 static const char *url_tail; /* of the source */
+static const char *more_keys; /* of the source: ", token-file: /x" */
 static uint32_t ttl_ms;
-static const char *user; /* of the source, with a comma before it */
 
 /* ---- a server, which is etcd and Consul ---- */
 
@@ -263,7 +263,7 @@ static int setup(void **state)
 	base = event_base_new();
 	fake = (struct fake){};
 	last_event[0] = '\0';
-	url_tail = user = "";
+	url_tail = more_keys = "";
 	ttl_ms = TTL_MS;
 	fake_listen();
 	checked_port = 0;
@@ -304,7 +304,7 @@ static void follow_as(const char *kind, const char *name, const char *more)
 	_cleanup_free_ char *text = NULL;
 
 	assert_true(asprintf(&text, "sources: [{ name: %s, %s: { url: 'http://127.0.0.1:%u%s', timeout: 500ms%s } }]\n%s",
-			     name, kind, fake.port, url_tail, user, more) > 0);
+			     name, kind, fake.port, url_tail, more_keys, more) > 0);
 	assert_int_equal(config_parse("test", text, strlen(text), say, NULL, &c), 0);
 	for (size_t i = 0; i < c->n_announces; i++)
 		c->announces[i].ttl_ms = ttl_ms;
@@ -615,6 +615,40 @@ static void a_server_that_refuses_is_a_problem_until_it_does_not(void **state)
 	run_until(info().registered && !info().problem[0]);
 }
 
+static void nobody_is_asked_without_the_token(void **state)
+{
+	char dir[] = "/tmp/test-register-XXXXXX", path[64], keys[80];
+	FILE *f;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/token", dir);
+	snprintf(keys, sizeof(keys), ", token-file: %s", path);
+	more_keys = keys;
+	announce("consul", "service: web", NO_CHECK);
+	run_until(info().problem[0]);
+	assert_non_null(strstr(info().problem, "/token cannot be used: No such file or directory"));
+	f = fopen(path, "we");
+	run_until(strstr(info().problem, "/token cannot be used: it is empty"));
+	assert_int_equal(fake.requests, 0);
+	fprintf(f, "secret\n");
+	fclose(f);
+	run_until(info().registered && !info().problem[0]);
+	unlink(path);
+	rmdir(dir);
+}
+
+static void without_its_password_etcd_is_not_asked(void **state)
+{
+	(void)state;
+	more_keys = ", user: shunt, password-file: /nonexistent/password";
+	announce("etcd", "prefix: /s/", NO_CHECK);
+	run_until(info().problem[0]);
+	assert_string_equal(info().problem,
+			    "password-file /nonexistent/password cannot be read: No such file or directory");
+	assert_int_equal(fake.requests, 0);
+}
+
 static void what_cannot_be_renewed_is_over_with_its_time(void **state)
 {
 	double begin;
@@ -680,7 +714,7 @@ static void a_stop_ends_where_no_token_is_had(void **state)
 	assert_true(fd >= 0 && write(fd, "secret\n", 7) == 7);
 	close(fd);
 	snprintf(text, sizeof(text), ", user: shunt, password-file: %s", file);
-	user = text;
+	more_keys = text;
 	announce("etcd", "prefix: /s/", NO_CHECK);
 	run_until(info().registered);
 	fake.locked = true;
@@ -714,6 +748,8 @@ int main(void)
 		with_server(what_could_not_be_taken_away_does_not_take_its_successor_away),
 		with_server(what_was_taken_away_with_its_predecessor_is_back_at_once),
 		with_server(a_server_that_refuses_is_a_problem_until_it_does_not),
+		with_server(nobody_is_asked_without_the_token),
+		with_server(without_its_password_etcd_is_not_asked),
 		with_server(what_cannot_be_renewed_is_over_with_its_time),
 		with_server(a_stop_takes_everything_away),
 		with_server(a_stop_of_what_is_under_way_takes_it_away_too),

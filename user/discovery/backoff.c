@@ -3,10 +3,12 @@
 
 #include <event2/util.h>
 
+uint32_t backoff_first_ms = BACKOFF_FIRST_MS;
+
 uint32_t backoff_ms(unsigned failures, uint32_t random)
 {
 	unsigned doublings = failures - 1 < 16 ? failures - 1 : 16;
-	uint32_t most = (uint32_t)BACKOFF_FIRST_MS << doublings;
+	uint32_t most = backoff_first_ms << doublings;
 
 	if (most > BACKOFF_MAX_MS)
 		most = BACKOFF_MAX_MS;

@@ -11,6 +11,9 @@
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
+#define BACKOFF_SHORT 5 /* failures */
+
+extern uint32_t backoff_first_ms; /* BACKOFF_FIRST_MS. Tests are more impatient */
 
 struct backoff {
 	unsigned failures; /* in a row */
@@ -21,6 +24,12 @@ struct timeval backoff_next(struct backoff *b);
 static inline void backoff_reset(struct backoff *b)
 {
 	b->failures = 0;
+}
+/* What is missing may be there at any moment, such as a new token in its file: the next wait is of 3.2 s at most. */
+static inline void backoff_keep_short(struct backoff *b)
+{
+	if (b->failures > BACKOFF_SHORT)
+		b->failures = BACKOFF_SHORT;
 }
 uint32_t backoff_ms(unsigned failures, uint32_t random); /* failures from 1; random: any number */
 

@@ -21,7 +21,6 @@
 
 #include "base/clean.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "discovery/backoff.h"
@@ -38,7 +37,6 @@
 #define IDLE_DOUBLINGS 5 /* of the rest after answers without news: up to 1.6 s */
 #define CONTACT_MAX_MS 10000 /* since a server heard from its leader: what it says may be old */
 #define SHOWN_MAX 200 /* bytes of what a server says */
-#define DENIALS_MAX 5 /* for the backoff, which goes up to 3.2 s then: a new token may be in its file at any moment */
 
 enum phase { PHASE_QUEUED, PHASE_ASKING, PHASE_RESTING };
 
@@ -215,12 +213,6 @@ static void take(struct watch *w, const struct http_request *r, const struct htt
 	found_same(w->finder);
 }
 
-static void be_denied(struct watch *w)
-{
-	if (w->backoff.failures > DENIALS_MAX)
-		w->backoff.failures = DENIALS_MAX;
-}
-
 /* What the server says of why it does not answer, with the remedy where we know one. */
 static void deny(struct watch *w, const struct http_request *r, const struct http_answer *a)
 {
@@ -231,7 +223,7 @@ static void deny(struct watch *w, const struct http_request *r, const struct htt
 	if (len > SHOWN_MAX)
 		len = SHOWN_MAX;
 	if (a->status == 403)
-		be_denied(w);
+		backoff_keep_short(&w->backoff);
 	if (a->status == 403 && token_file)
 		snprintf(remedy, sizeof(remedy), "; put a token that may read the service into %s", token_file);
 	else if (a->status == 403)
@@ -252,7 +244,7 @@ static void reject_filtered(struct watch *w, const struct http_request *r)
 {
 	const char *token_file = w->consul->conf->token_file;
 
-	be_denied(w);
+	backoff_keep_short(&w->backoff);
 	http_next(w->consul->http, http_request_url(r));
 	if (token_file)
 		fail(w, "%s: the token in %s may not read all of service %s; give it service:read and node:read",
@@ -268,6 +260,8 @@ static void on_done(void *arg, const struct http_request *r, const struct http_a
 	struct watch *w = arg;
 
 	leave(w);
+	if (a->no_token)
+		backoff_keep_short(&w->backoff);
 	if (a->problem) {
 		fail(w, "%s", a->problem);
 	} else if (a->status != 200) {
@@ -299,19 +293,6 @@ static uint32_t wait_of(const struct watch *w)
 	return w->none && turn > ROUND_MS ? ROUND_MS : turn;
 }
 
-/* Without its token a question may be answered, but not truly. false: why says why it cannot be asked. */
-static bool has_token(const struct source *conf, char *why, size_t size)
-{
-	_cleanup_free_ char *token = NULL;
-	int err = conf->token_file ? file_first_line(conf->token_file, &token) : 0;
-
-	if (!err)
-		return true;
-	snprintf(why, size, "token-file %s cannot be used: %s", conf->token_file,
-		 err == -ENODATA ? "it is empty" : strerror(-err));
-	return false;
-}
-
 /* A blocking query takes up to a sixteenth longer than it says. */
 static int send_query(struct watch *w)
 {
@@ -336,12 +317,9 @@ static int send_query(struct watch *w)
 static void ask(struct watch *w)
 {
 	struct consul *c = w->consul;
-	char why[1100];
 
 	TAILQ_REMOVE(&c->queued, w, place);
-	if (!has_token(c->conf, why, sizeof(why))) {
-		fail(w, "%s", why);
-	} else if (send_query(w)) {
+	if (send_query(w)) {
 		fail(w, "%s: out of memory for a question", http_url(c->http));
 	} else {
 		w->phase = PHASE_ASKING;

@@ -37,6 +37,8 @@ struct http_request {
 	size_t at; /* URL that is asked */
 	struct bytes head, body; /* of a stream body holds the line that is not complete */
 	bool too_long;
+	char *no_token; /* why it cannot be used: the request is not sent; NULL: it can */
+	struct event *unsent; /* active: done says so */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -170,6 +172,9 @@ static void request_free(struct http_request *r)
 	transfer_stop(&r->transfer);
 	curl_easy_cleanup(r->transfer.easy);
 	curl_slist_free_all(r->headers);
+	if (r->unsent)
+		event_free(r->unsent);
+	free(r->no_token);
 	free(r->head.data);
 	free(r->body.data);
 	free(r);
@@ -232,6 +237,15 @@ static void on_done(void *arg, CURLcode code)
 	r->call.done(r->call.arg, r, &a);
 }
 
+static void on_unsent(evutil_socket_t fd, short what, void *arg)
+{
+	_cleanup_(request_freep) struct http_request *r = arg;
+
+	(void)fd;
+	(void)what;
+	r->call.done(r->call.arg, r, &(struct http_answer){ .problem = r->no_token, .no_token = true, .body = "" });
+}
+
 /* ---- the beginning ---- */
 
 static int on_socket_made(void *arg, curl_socket_t fd, curlsocktype purpose)
@@ -256,13 +270,26 @@ static int add_header(struct http_request *r, const char *line)
 	return 0;
 }
 
-/* A token that cannot be read is left out: the server says what that means. */
+static int refuse_token(struct http_request *r, int err)
+{
+	int n = asprintf(&r->no_token, "token-file %s cannot be used: %s", r->http->settings.token_file,
+			 err == -ENODATA ? "it is empty" : strerror(-err));
+
+	if (n < 0)
+		r->no_token = NULL;
+	return r->no_token ? 0 : -ENOMEM;
+}
+
+/* Without its token a request may be answered, but not truly. */
 static int add_token(struct http_request *r)
 {
 	const struct http_settings *s = &r->http->settings;
 	_cleanup_free_ char *line = NULL, *header = NULL;
+	int err = s->token_file ? file_first_line(s->token_file, &line) : 0;
 
-	if (!s->token_file || file_first_line(s->token_file, &line))
+	if (err)
+		return refuse_token(r, err);
+	if (!line)
 		return 0;
 	if (asprintf(&header, "%s%s", s->token_head, line) < 0)
 		return -ENOMEM;
@@ -390,6 +417,25 @@ static CURLcode set_request(struct http_request *r, const struct http_call *call
 	return bad;
 }
 
+static int start(struct http_request *r, const struct http_call *call)
+{
+	const struct http_settings *s = &r->http->settings;
+
+	if (set_request(r, call) || set_patience(r->transfer.easy, s, call) || set_tls(r->transfer.easy, s))
+		return -ENOMEM;
+	return transfer_start(r->http->transfers, &r->transfer);
+}
+
+/* It is over as others are: later, from the loop. */
+static int end_unsent(struct http_request *r)
+{
+	r->unsent = event_new(transfers_base(r->http->transfers), -1, 0, on_unsent, r);
+	if (!r->unsent)
+		return -ENOMEM;
+	event_active(r->unsent, 0, 0);
+	return 0;
+}
+
 int http_send(struct http *h, const struct http_call *call, struct http_request **out)
 {
 	_cleanup_(request_freep) struct http_request *r = calloc(1, sizeof(*r));
@@ -403,10 +449,7 @@ int http_send(struct http *h, const struct http_call *call, struct http_request 
 	r->transfer = (struct transfer){ .easy = curl_easy_init(), .done = on_done, .arg = r };
 	if (!r->transfer.easy || set_headers(r, call))
 		return -ENOMEM;
-	if (set_request(r, call) || set_patience(r->transfer.easy, &h->settings, call) ||
-	    set_tls(r->transfer.easy, &h->settings))
-		return -ENOMEM;
-	err = transfer_start(h->transfers, &r->transfer);
+	err = r->no_token ? end_unsent(r) : start(r, call);
 	if (err)
 		return err;
 	*out = TAKE_PTR(r);

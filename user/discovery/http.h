@@ -15,7 +15,8 @@ struct http_settings {
 	struct texts urls; /* "http://10.0.0.1:8500", a path may follow; at least one */
 	struct tls tls;
 	const char *ca_data, *cert_data, *key_data; /* PEM, in place of files */
-	const char *token_file; /* read for each request; its first line, behind token_head, is a header */
+	/* Read for each request; its first line, behind token_head, is a header. Nothing is asked without it. */
+	const char *token_file;
 	const char *token_head; /* "X-Consul-Token: " */
 	uint32_t connect_ms; /* at most for a connection */
 	void (*before)(void *arg); /* called before each request, which may set others (http_set); NULL: nobody is */
@@ -35,6 +36,7 @@ void http_next(struct http *h, const char *url);
 struct http_answer {
 	const char *problem; /* why there is no whole answer, in words with the URL; NULL: there is one */
 	bool timed_out; /* then problem says so too */
+	bool no_token; /* likewise: nobody was asked, for the token-file cannot be used */
 	long status; /* 0: none */
 	const char *body; /* with a zero behind it */
 	size_t len;

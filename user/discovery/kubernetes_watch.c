@@ -129,6 +129,13 @@ static bool pass_over(struct kubernetes_watch *w)
 	return true;
 }
 
+static void fail_without_answer(struct kubernetes_watch *w, const struct http_request *r, const struct http_answer *a)
+{
+	if (a->no_token)
+		backoff_keep_short(&w->backoff);
+	fail(w, r, a->problem);
+}
+
 /* What may well go over at once is tried again first, and is a problem only if it does not. */
 static void fail_unless_first(struct kubernetes_watch *w, const struct http_request *r, const char *sentence)
 {
@@ -245,7 +252,7 @@ static void on_page(void *arg, const struct http_request *r, const struct http_a
 
 	w->request = NULL;
 	if (a->problem) {
-		fail(w, r, a->problem);
+		fail_without_answer(w, r, a);
 		return;
 	}
 	if (a->status != 200) {
@@ -445,7 +452,7 @@ static void on_pulse(void *arg, const struct http_request *r, const struct http_
 	}
 	cancel(w);
 	if (a->problem)
-		fail(w, r, a->problem);
+		fail_without_answer(w, r, a);
 	else
 		refused(w, r, a);
 }

@@ -112,6 +112,11 @@ void transfers_free(struct transfers *t)
 	curl_global_cleanup();
 }
 
+struct event_base *transfers_base(const struct transfers *t)
+{
+	return t->base;
+}
+
 int transfers_new(struct event_base *base, struct transfers **out)
 {
 	struct transfers *t = calloc(1, sizeof(*t));

@@ -23,6 +23,7 @@ struct transfer {
 int transfers_new(struct event_base *base, struct transfers **out); /* -ENOMEM */
 void transfers_free(struct transfers *t); /* NULL is fine; none may be under way */
 CURLM *transfers_multi(struct transfers *t); /* for options */
+struct event_base *transfers_base(const struct transfers *t);
 
 int transfer_start(struct transfers *t, struct transfer *one); /* easy, done and arg are set. -ENOMEM */
 void transfer_stop(struct transfer *one); /* one that is not under way is fine */
