@@ -430,6 +430,24 @@ static void what_is_no_longer_configured_is_taken_away(void **state)
 	run_until(!info().what);
 }
 
+static void what_was_not_announced_is_not_said_to_be_taken_away(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		server_down();
+		announce(i ? "consul" : "etcd", i ? "service: web" : "prefix: /s/", CHECK);
+		run_until(strstr(last_event, "not announced: its check fails"));
+		follow(i ? "consul" : "etcd", "");
+		run_until(!info().what);
+		assert_non_null(strstr(last_event, "not announced: its check fails"));
+		server_up();
+	}
+	announce("consul", "service: web", CHECK);
+	run_until(info().registered);
+	register_stop(registrar, 2000);
+	assert_non_null(strstr(last_event, "in one web: taken away"));
+}
+
 static void what_is_taken_away_and_comes_back_is_there(void **state)
 {
 	(void)state;
@@ -736,6 +754,7 @@ int main(void)
 		with_server(what_was_never_well_is_never_announced),
 		with_server(another_weight_is_put_with_the_same_lease),
 		with_server(what_is_no_longer_configured_is_taken_away),
+		with_server(what_was_not_announced_is_not_said_to_be_taken_away),
 		with_server(what_is_taken_away_and_comes_back_is_there),
 		with_server(of_two_with_one_identity_the_first_counts),
 		with_server(consul_knows_the_service_with_its_check),

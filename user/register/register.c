@@ -45,6 +45,7 @@ struct registration {
 	bool again; /* something changed while it was made */
 	enum wanted made; /* last; or being made */
 	bool is_made;
+	bool announced; /* was said last */
 	uint64_t confirmed_ms; /* CLOCK_MONOTONIC */
 	struct backoff backoff;
 	struct event *timer;
@@ -216,11 +217,16 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	go_on(arg);
 }
 
+/* What was never announced, or no longer is, goes without a word. */
 static void say_made(struct registration *r)
 {
 	static const char *const words[] = { "announced", "not announced: its check fails", "taken away" };
+	bool was_announced = r->announced;
 	char output[128];
 
+	r->announced = r->made == WANTED_UP;
+	if (r->made == WANTED_GONE && !was_announced)
+		return;
 	output_of(r, output);
 	say(r, "%s%s%s%s", words[r->made], r->made == WANTED_DOWN && output[0] ? " (" : "",
 	    r->made == WANTED_DOWN ? output : "", r->made == WANTED_DOWN && output[0] ? ")" : "");
