@@ -15,11 +15,13 @@ static void say(void *arg, const char *sentence)
 	++*(unsigned *)arg;
 }
 
-static void on_fault(void *arg, const struct service *s, const struct backend *b, const char *sentence)
+static void on_fault(void *arg, const struct service *s, const struct backend *b, const struct announce *a,
+		     const char *sentence)
 {
 	(void)arg;
 	(void)s;
 	(void)b;
+	(void)a;
 	fprintf(stderr, "accepted, but %s\n", sentence);
 	abort();
 }

@@ -80,11 +80,13 @@ struct report {
 	char all[8192];
 };
 
-static void take(void *arg, const struct service *s, const struct backend *b, const char *sentence)
+static void take(void *arg, const struct service *s, const struct backend *b, const struct announce *a,
+		 const char *sentence)
 {
 	struct report *r = arg;
 	size_t used = strlen(r->all);
 
+	(void)a;
 	r->n++;
 	snprintf(r->service, sizeof(r->service), "%s", s && s->name ? s->name : "");
 	r->backend[0] = '\0';

@@ -100,10 +100,12 @@ static void what_it_leaves_out_is_off(void **state)
 
 /* ---- several together ---- */
 
-static void count_fault(void *n, const struct service *s, const struct backend *b, const char *sentence)
+static void count_fault(void *n, const struct service *s, const struct backend *b, const struct announce *a,
+			const char *sentence)
 {
 	(void)s;
 	(void)b;
+	(void)a;
 	assert_true(strlen(sentence) > 20);
 	++*(unsigned *)n;
 }

@@ -68,10 +68,12 @@ int change_check(struct call *c, const struct config *wanted)
 	return tapped(c, c->api->x->check, wanted);
 }
 
-static void note_fault(void *list, const struct service *s, const struct backend *b, const char *sentence)
+static void note_fault(void *list, const struct service *s, const struct backend *b, const struct announce *a,
+		       const char *sentence)
 {
 	char at[ENDPOINT_TEXT] = "";
 
+	(void)a;
 	if (b)
 		endpoint_format(&b->at, at);
 	json_array_append_new(list, json_sprintf("%s%s%s%s%s%s%s", s ? "service " : "", s ? s->name : "", s ? ": " : "",

@@ -59,7 +59,7 @@ static const struct node *find_named_item(const struct node *list, const char *s
 }
 
 /*
- * The model says what is wrong with a service or a backend, not with which key; but its sentences name the keys as the
+ * The model says what is wrong with a service, a backend or an announcement, not with which key; but its sentences name the keys as the
  * file does, so that following them into the tree gives the line ("health: timeout (5000 ms) is longer ...").
  */
 static size_t line_of(const struct node *at, const char *sentence)
@@ -84,13 +84,19 @@ static const struct node *backend_node(const struct node *service, size_t i)
 	return item;
 }
 
-static void on_fault(void *arg, const struct service *s, const struct backend *b, const char *sentence)
+static void on_fault(void *arg, const struct service *s, const struct backend *b, const struct announce *a,
+		     const char *sentence)
 {
 	struct reader *r = arg;
 	const struct node *at;
 
 	if (mistakes_full(r->mistakes))
 		return;
+	if (a) {
+		at = r->announces[a - r->config->announces];
+		mistake(r->mistakes, line_of(at, sentence), "%s", sentence);
+		return;
+	}
 	if (!s) {
 		at = find_own_key(r->root, sentence) ? r->root : NULL;
 		mistake(r->mistakes, at ? line_of(at, sentence) : 0, "%s", sentence);
@@ -143,6 +149,7 @@ static int parse(const char *text, size_t len, struct mistakes *m, struct config
 		return err;
 	read_root(&r, tree_root(tree));
 	free(r.services);
+	free(r.announces);
 	return m->error ?: m->n ? -EINVAL : 0;
 }
 

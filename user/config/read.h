@@ -22,6 +22,7 @@ struct reader {
 	struct config *config; /* what is being filled */
 	const struct node *root;
 	const struct node **services; /* [config->n_services] where each was read, in the same order */
+	const struct node **announces; /* likewise */
 	bool allow_given;
 };
 

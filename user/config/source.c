@@ -447,6 +447,7 @@ static void read_announce(struct reader *r, const struct node *item)
 	_cleanup_(announce_clear) struct announce a = { .weight = WEIGHT_DEFAULT, .check = check_default(CHECK_TCP),
 							.ttl_ms = ANNOUNCE_TTL_MS };
 	size_t before = r->mistakes->n;
+	const struct node **place;
 	struct announce *new;
 
 	if (!kind_key(r, item, "register", "{ consul: { service: web }, address: \"10.0.0.11:80\" }") ||
@@ -457,9 +458,11 @@ static void read_announce(struct reader *r, const struct node *item)
 		mistake(r->mistakes, item->line, "the address to register has no port; write ADDRESS:PORT, such as \"10.0.0.11:80\"");
 	if (r->mistakes->n != before || r->mistakes->error)
 		return;
+	place = array_add(r, &r->announces, r->config->n_announces, sizeof(*place));
 	new = array_add(r, &r->config->announces, r->config->n_announces, sizeof(*new));
-	if (!new)
+	if (!place || !new)
 		return;
+	*place = item;
 	*new = a;
 	a = (struct announce){};
 	r->config->n_announces++;

@@ -274,9 +274,11 @@ int service_backend_delete(struct service *s, const struct endpoint *at); /* -EN
  * listen address twice in the config, a backend that is a listen address of its own service (or, through other
  * services, a circle), an ipip backend whose port is not the listen port, a forward that this version does not have,
  * what would have no effect on this host ...
- * Calls report once for each fault with the service (and backend, or NULL) concerned. Returns the number of faults.
+ * Calls report once for each fault with the service (and backend, or NULL) or the announcement concerned; all are NULL
+ * when it is the configuration as a whole. Returns the number of faults.
  */
-typedef void (*config_fault_fn)(void *arg, const struct service *s, const struct backend *b, const char *sentence);
+typedef void (*config_fault_fn)(void *arg, const struct service *s, const struct backend *b, const struct announce *a,
+				const char *sentence);
 unsigned config_validate(const struct config *c, config_fault_fn report, void *arg);
 
 #endif

@@ -24,7 +24,7 @@ void fault(struct faults *f, const struct service *s, const struct backend *b, c
 	vsnprintf(sentence, sizeof(sentence), fmt, args);
 	va_end(args);
 	f->n++;
-	f->report(f->arg, s, b, sentence);
+	f->report(f->arg, s, b, f->announce, sentence);
 }
 
 /* ---- the ports on which a service listens, as a set ---- */
@@ -442,8 +442,11 @@ static void validate_discovery(const struct config *c, struct faults *f)
 		for (size_t k = 0; k < c->services[i].n_discovers; k++)
 			validate_source(c, &c->services[i], "discover", c->services[i].discovers[k].kind,
 					c->services[i].discovers[k].source, f);
-	for (size_t i = 0; i < c->n_announces; i++)
+	for (size_t i = 0; i < c->n_announces; i++) {
+		f->announce = &c->announces[i];
 		validate_announce(c, i, f);
+	}
+	f->announce = NULL;
 }
 
 unsigned config_validate(const struct config *c, config_fault_fn report, void *arg)

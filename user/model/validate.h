@@ -10,6 +10,7 @@
 struct faults {
 	config_fault_fn report;
 	void *arg;
+	const struct announce *announce; /* whose rules are looked at; NULL: of none */
 	unsigned n;
 };
 /* b may be NULL, s too when the configuration as a whole is meant. */

@@ -312,12 +312,14 @@ struct round {
 	char sentence[512];
 };
 
-static void on_fault(void *arg, const struct service *s, const struct backend *b, const char *sentence)
+static void on_fault(void *arg, const struct service *s, const struct backend *b, const struct announce *a,
+		     const char *sentence)
 {
 	struct round *r = arg;
 	struct backend *mine;
 	size_t i = s ? (size_t)(s - r->m->config->services) : 0;
 
+	(void)a;
 	snprintf(r->sentence, sizeof(r->sentence), "%s%s%s", s ? s->name : "", s ? ": " : "", sentence);
 	if (b && b->from) {
 		mine = &r->m->config->services[i].backends[b - s->backends];
