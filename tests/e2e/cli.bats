@@ -199,6 +199,8 @@ completions() {
 	lab_shunt balancer backend add extra 10.77.0.11:80
 	lab_shunt balancer -j service show extra | jq -e '(.backends | length == 1) and .tracking.flows == 2048'
 	lab_wait 3 eval 'lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.30:80/tcp | jq -e ".backend == \"10.77.0.11:80\""'
+	lab_shunt balancer backend list extra | grep "10.77.0.11:80 *command "
+	lab_shunt balancer backend list | grep "^web *10.77.0.11:80 *file "
 	lab_shunt balancer -j status | jq -e '.config.differs'
 	lab_shunt balancer status | grep -i differs
 	lab_shunt balancer backend delete extra 10.77.0.11:80

@@ -232,7 +232,7 @@ static void a_service_is_rendered_with_its_backends(void **state)
 	assert_int_equal(listen_parse("[2001:db8::10]:*/udp", &listens[1]), 0);
 	assert_int_equal(endpoint_parse("10.0.0.11:80", &b.at), 0);
 	assert_int_equal(addr_parse("10.0.0.1", &way.via), 0);
-	o = render_service(&s);
+	o = render_service(NULL, &s);
 	assert_string_equal(text_at(o, "fingerprint"), "0000000000000abc");
 	list = json_object_get(o, "listen");
 	assert_string_equal(json_string_value(json_array_get(list, 1)), "[2001:db8::10]:*/udp");
@@ -256,7 +256,7 @@ static void a_service_says_how_it_keeps_flows(void **state)
 {
 	struct service conf = { .name = "web", .tracking = { 1, 2, 3, 4, 5, 512 } };
 	struct reconcile_service s = { .conf = &conf };
-	json_t *o = render_service(&s), *expected;
+	json_t *o = render_service(NULL, &s), *expected;
 
 	(void)state;
 	expected = json_pack("{s:i, s:i, s:{s:i, s:i, s:i}, s:i}", "transition_ms", 1, "drain_ms", 2, "flow_timeout",
@@ -271,7 +271,7 @@ static void a_service_says_what_became_of_flows(void **state)
 	struct service conf = { .name = "web" };
 	struct reconcile_service s = { .conf = &conf, .flows = 1, .max_flows = 2, .flows_noted = 3ull << 32,
 				       .flows_evicted = 4, .let_go = 5, .uncached = 6, .retiring = 7 };
-	json_t *o = render_service(&s), *expected;
+	json_t *o = render_service(NULL, &s), *expected;
 
 	(void)state;
 	expected = json_pack("{s:i, s:i, s:I, s:i, s:i, s:i}", "now", 1, "max", 2, "noted", (json_int_t)3 << 32,
@@ -282,13 +282,38 @@ static void a_service_says_what_became_of_flows(void **state)
 	json_decref(o);
 }
 
+static void a_backend_that_the_file_does_not_have_came_by_command(void **state)
+{
+	struct backend kept[2] = {};
+	struct service in_file = { .name = "web", .backends = kept, .n_backends = 1 };
+	struct service conf = { .name = "web", .backends = kept, .n_backends = 2 };
+	struct config file = { .services = &in_file, .n_services = 1 };
+	struct reconcile_backend b = {};
+	struct reconcile_service s = { .conf = &conf };
+	json_t *o;
+
+	(void)state;
+	assert_int_equal(endpoint_parse("10.0.0.11:80", &kept[0].at), 0);
+	assert_int_equal(endpoint_parse("10.0.0.12:80", &kept[1].at), 0);
+	for (size_t i = 0; i < 2; i++) {
+		b.at = kept[i].at;
+		o = render_backend(&file, &s, &b);
+		assert_string_equal(text_at(o, "from"), i ? "command" : "");
+		json_decref(o);
+	}
+	conf.name = "extra"; /* which the file does not have at all */
+	o = render_backend(&file, &s, &b);
+	assert_string_equal(text_at(o, "from"), "command");
+	json_decref(o);
+}
+
 static void a_backend_without_a_way_says_why(void **state)
 {
 	struct service conf = { .name = "web" };
 	struct nexthop way = { .problem = "no route" };
 	struct reconcile_backend b = { .nexthop = &way };
 	struct reconcile_service s = { .conf = &conf };
-	json_t *o = render_backend(&s, &b);
+	json_t *o = render_backend(NULL, &s, &b);
 
 	(void)state;
 	assert_true(json_is_false(json_object_get(json_object_get(o, "nexthop"), "usable")));
@@ -302,7 +327,7 @@ static void a_backend_that_needs_no_next_hop_has_none(void **state)
 	struct service conf = { .name = "web" };
 	struct reconcile_backend b = { .nexthop = NULL };
 	struct reconcile_service s = { .conf = &conf };
-	json_t *o = render_backend(&s, &b);
+	json_t *o = render_backend(NULL, &s, &b);
 
 	(void)state;
 	assert_true(json_is_null(json_object_get(o, "nexthop")));
@@ -320,7 +345,7 @@ static void a_service_says_where_it_is_balanced_and_for_whom(void **state)
 				       .refused = 7,
 				       .backends = &b,
 				       .n_backends = 1 };
-	json_t *o = render_service(&s), *backend = json_array_get(json_object_get(o, "backends"), 0);
+	json_t *o = render_service(NULL, &s), *backend = json_array_get(json_object_get(o, "backends"), 0);
 	json_t *at = json_pack("[s, s]", "edge", "socket");
 	json_t *clients = json_pack("{s:[s], s:[]}", "cgroups", cgroups[0], "namespaces");
 
@@ -824,6 +849,7 @@ int main(void)
 		cmocka_unit_test(a_service_is_rendered_with_its_backends),
 		cmocka_unit_test(a_service_says_how_it_keeps_flows),
 		cmocka_unit_test(a_service_says_what_became_of_flows),
+		cmocka_unit_test(a_backend_that_the_file_does_not_have_came_by_command),
 		cmocka_unit_test(a_backend_without_a_way_says_why),
 		cmocka_unit_test(a_backend_that_needs_no_next_hop_has_none),
 		cmocka_unit_test(a_service_says_where_it_is_balanced_and_for_whom),

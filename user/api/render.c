@@ -144,25 +144,32 @@ static json_t *render_at(unsigned at)
 	return list;
 }
 
-/* Who says that it is there: "" for the operator, else the question to which a source answers it. */
-static json_t *render_from(const struct service *conf, const struct backend *b)
+static bool is_in(const struct config *file, const char *service, const struct endpoint *at)
+{
+	const struct service *s = config_service(file, service);
+
+	return s && service_backend(s, at);
+}
+
+/* Who says that it is there: "" for the file, "command", or the question to which a source answers it. */
+static json_t *render_from(const struct config *file, const struct service *conf, const struct backend *b)
 {
 	char what[DISCOVER_TEXT];
 
 	if (!b || !b->from)
-		return json_string("");
+		return json_string(!b || !file || is_in(file, conf->name, &b->at) ? "" : "command");
 	if (b->from > conf->n_discovers)
 		return json_string("found before");
 	return json_text(discover_format(&conf->discovers[b->from - 1], what));
 }
 
-json_t *render_backend(const struct reconcile_service *s, const struct reconcile_backend *b)
+json_t *render_backend(const struct config *file, const struct reconcile_service *s, const struct reconcile_backend *b)
 {
 	const struct backend *conf = service_backend(s->conf, &b->at);
 	char at[ENDPOINT_TEXT];
 
 	return json_pack("{s:s, s:s, s:o, s:b, s:i, s:o, s:s, s:f, s:i, s:I, s:I, s:o, s:I, s:I, s:o, s:o}", "service",
-			 s->conf->name, "address", endpoint_format(&b->at, at), "from", render_from(s->conf, conf),
+			 s->conf->name, "address", endpoint_format(&b->at, at), "from", render_from(file, s->conf, conf),
 			 "overridden", conf && conf->overridden, "weight", (int)b->weight, "server_id",
 			 render_server_id(&b->server_id), "state", state_names[b->state], "share", backend_share(s, b),
 			 "slots", (int)b->slots, "packets", (json_int_t)b->packets, "bytes", (json_int_t)b->bytes, "at",
@@ -229,12 +236,12 @@ static void render_discovery(const struct service *conf, json_t *o)
 	json_object_set_new(o, "offered_by", json_text(conf->offered_by ?: ""));
 }
 
-json_t *render_service(const struct reconcile_service *s)
+json_t *render_service(const struct config *file, const struct reconcile_service *s)
 {
 	json_t *backends = json_array(), *o;
 
 	for (size_t i = 0; i < s->n_backends; i++)
-		json_array_append_new(backends, render_backend(s, &s->backends[i]));
+		json_array_append_new(backends, render_backend(file, s, &s->backends[i]));
 	o = json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:i, s:i, s:o, s:I, s:I, s:o, s:o, s:o, s:i, s:o}", "name",
 		      s->conf->name, "listen", render_listens(s->conf), "algorithm",
 		      algorithm_names[s->conf->algorithm], "forward", forward_names[s->conf->forward], "affinity",

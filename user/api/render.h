@@ -8,8 +8,9 @@
 #include "reconcile/reconcile.h"
 
 json_t *json_text(const char *text); /* like json_string, but bytes that are no UTF-8 text become '?' */
-json_t *render_service(const struct reconcile_service *s);
-json_t *render_backend(const struct reconcile_service *s, const struct reconcile_backend *b);
+/* file: to tell what commands added; NULL: all is taken to be of it */
+json_t *render_service(const struct config *file, const struct reconcile_service *s);
+json_t *render_backend(const struct config *file, const struct reconcile_service *s, const struct reconcile_backend *b);
 json_t *render_drop(const struct dp_drop *d);
 json_t *render_flow(const struct reconcile_flow *f);
 json_t *render_flow_place(const struct reconcile_flow_place *p);

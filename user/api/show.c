@@ -16,7 +16,7 @@ int get_services(struct call *c)
 		return call_error(c, 500, "out of memory");
 	}
 	for (size_t i = 0; i < all.n; i++)
-		json_array_append_new(list, render_service(&all.list[i]));
+		json_array_append_new(list, render_service(c->api->x->file, &all.list[i]));
 	return call_ok(c, json_pack("{s:o}", "services", list));
 }
 
@@ -26,7 +26,7 @@ int get_service(struct call *c)
 
 	if (reconcile_service(c->api->x->reconcile, c->parts[2], &s))
 		return call_error(c, 404, "there is no service %s", c->parts[2]);
-	return call_ok(c, render_service(&s));
+	return call_ok(c, render_service(c->api->x->file, &s));
 }
 
 int get_backends(struct call *c)
@@ -43,7 +43,7 @@ int get_backends(struct call *c)
 	for (size_t i = 0; i < all.n; i++)
 		for (size_t j = 0; j < all.list[i].n_backends; j++)
 			if (!only || !strcmp(only, all.list[i].conf->name))
-				json_array_append_new(list, render_backend(&all.list[i], &all.list[i].backends[j]));
+				json_array_append_new(list, render_backend(c->api->x->file, &all.list[i], &all.list[i].backends[j]));
 	return call_ok(c, json_pack("{s:o}", "backends", list));
 }
 

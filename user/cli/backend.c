@@ -67,8 +67,9 @@ static void hide_columns(struct libscols_table *t, const json_t *backends, bool 
 static const char *from_text(const json_t *b, char text[CELL])
 {
 	const char *from = text_of(b, "from");
+	bool overridden = flag_of(b, "overridden") && strcmp(from, "command");
 
-	snprintf(text, CELL, "%s%s", *from ? from : "file", flag_of(b, "overridden") ? ", command" : "");
+	snprintf(text, CELL, "%s%s", *from ? from : "file", overridden ? ", command" : "");
 	return text;
 }
 
