@@ -196,6 +196,7 @@ completions() {
 
 @test "a service is added, given backends, and deleted" {
 	lab_shunt balancer service add extra 192.0.2.30:80/tcp "[2001:db8::30]:80/tcp"
+	[[ "$(lab_shunt balancer backend list extra 2>&1)" == "service extra has no backends; give it some: "* ]]
 	lab_shunt balancer backend add extra 10.77.0.11:80
 	lab_shunt balancer -j service show extra | jq -e '(.backends | length == 1) and .tracking.flows == 2048'
 	lab_wait 3 eval 'lab_shunt balancer -j explain 10.77.0.2:1 192.0.2.30:80/tcp | jq -e ".backend == \"10.77.0.11:80\""'

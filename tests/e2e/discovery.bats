@@ -40,6 +40,7 @@ applies() { lab_in app curl -s http://127.0.0.1:9650/metrics | awk '/^shunt_sour
 @test "backend list says who found it, source list and show how that stands" {
 	[ "$(lab_shunt app -j backend list web | jq -r '.backends[0].from')" = "files $LAB_DIR/web.d" ]
 	lab_shunt app backend list web | grep -q "FROM"
+	lab_shunt app service show web | grep -qx "discover     files $LAB_DIR/web.d"
 	source_is current '.endpoints == 2 and .services == ["web"] and .problem == ""'
 	lab_shunt app source list | grep -q "web *current"
 	lab_shunt app source show web | grep -q "10.77.0.12:80"
@@ -129,6 +130,8 @@ applies() { lab_in app curl -s http://127.0.0.1:9650/metrics | awk '/^shunt_sour
 	take 1
 	take 2
 	lab_wait 5 backends_are
+	[ "$(lab_shunt app backend list web 2>&1)" = "service web has no backends; see shunt source list web" ]
+	lab_wait 3 eval 'lab_shunt app explain --connect 192.0.2.10:80/tcp | grep "what to do: .shunt source list web."'
 	put 1 && put 2
 	lab_wait 5 two
 	discovery_config "{ files: { directory: $LAB_DIR/web.d } }" > "$LAB_DIR/app.yaml"

@@ -727,6 +727,10 @@ static void a_connect_that_is_refused_says_how_and_what_to_do(void **state)
 	assert_socket_steps(&s, ASKS, "is refused with ECONNREFUSED: the service has no usable backend",
 			    "what to do: `shunt backend list db` shows the state of its backends and why checks fail",
 			    NULL);
+	s.finds_none = true;
+	assert_socket_steps(&s, ASKS, "is refused with ECONNREFUSED: the service has no usable backend",
+			    "what to do: `shunt source list db` shows what the sources say that are to find its backends",
+			    NULL);
 }
 
 static void a_connect_that_is_left_alone_says_why(void **state)

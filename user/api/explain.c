@@ -124,6 +124,7 @@ static void find_service(const struct api *a, const struct shunt_trace *t, struc
 	f->steps.by_client = f->service.conf->affinity == AFFINITY_CLIENT;
 	f->steps.quic = f->service.conf->quic.server_id;
 	f->steps.local = f->service.conf->forward == FORWARD_LOCAL;
+	f->steps.finds_none = f->service.conf->n_discovers && !f->service.n_backends;
 	names_listen(f->service.conf, &f->steps.asked.dst, f->steps.asked.proto, f->steps.listen);
 	find_owner(a, t, f);
 	if (t->backend == SHUNT_UNSET)

@@ -107,6 +107,7 @@ static void find_all(const struct api *a, const struct dp_socket_answer *answer,
 	}
 	s->service = f->service.conf->name;
 	s->by_client = f->service.conf->affinity == AFFINITY_CLIENT;
+	s->finds_none = f->service.conf->n_discovers && !f->service.n_backends;
 	s->algorithm = f->service.conf->algorithm;
 	names_listen(f->service.conf, &s->to, s->proto, s->listen);
 	if (t->verdict == SHUNT_VERDICT_SOCKET_GIVEN)

@@ -114,8 +114,7 @@ static void is_connected(const struct socket_steps *s, json_t *list)
 static void is_refused(const struct socket_steps *s, json_t *list)
 {
 	step(list, "is refused with %s: the service has no usable backend", s->error);
-	step(list, "what to do: `shunt backend list %s` shows the state of its backends and why checks fail",
-	     s->service ?: "");
+	step_to_backends(list, s->service ?: "", s->finds_none);
 }
 
 json_t *socket_steps_render(const struct socket_steps *s)

@@ -16,6 +16,7 @@ struct socket_steps {
 	char near[2 * LISTEN_TEXT]; /* no service: listens of the same address, the first few; "": there is none */
 	bool excepted; /* SOCKET_EXEMPT: by socket.except */
 	bool by_client; /* affinity: client */
+	bool finds_none; /* as in struct steps */
 	enum algorithm algorithm;
 	uint32_t slot, n_slots; /* slot SHUNT_UNSET: not reached */
 	uint32_t turns; /* of round-robin, until it begins anew */

@@ -149,12 +149,19 @@ static void is_answered(const struct steps *s, json_t *list)
 		   "the backends would let it pass");
 }
 
+void step_to_backends(json_t *list, const char *service, bool finds_none)
+{
+	if (finds_none)
+		step(list, "what to do: `shunt source list %s` shows what the sources say that are to find its backends", service);
+	else
+		step(list, "what to do: `shunt backend list %s` shows the state of its backends and why checks fail", service);
+}
+
 static void what_to_do(const struct steps *s, json_t *list)
 {
 	switch (s->reason) {
 	case SHUNT_REASON_NO_BACKEND:
-		step(list, "what to do: `shunt backend list %s` shows the state of its backends and why checks fail",
-		     s->service ?: "");
+		step_to_backends(list, s->service ?: "", s->finds_none);
 		break;
 	case SHUNT_REASON_NO_NEXTHOP:
 		step(list, "what to do: %s; give this host a route to the backend and see that its neighbour answers",

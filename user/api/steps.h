@@ -25,6 +25,7 @@ struct steps {
 	bool by_client; /* its slots are chosen by the client's address alone */
 	bool quic; /* it looks at connection IDs */
 	bool local; /* its servers are on this host */
+	bool finds_none; /* it has no backends, and sources are to find them */
 	uint32_t slot, n_slots; /* slot SHUNT_UNSET: not reached */
 	struct steps_backend owner; /* of the slot */
 	struct steps_backend chosen; /* who gets the packet */
@@ -44,6 +45,8 @@ json_t *steps_render(const struct steps *s); /* an array of sentences; NULL: out
 /* For steps of others: adds a sentence; the word of a protocol. */
 void step(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *proto_word(uint8_t proto);
+/* Where to look when a service has nobody to give; finds_none: it has no backends, and sources are to find them. */
+void step_to_backends(json_t *list, const char *service, bool finds_none);
 
 /* Finds tunnel and MAC address in a packet as it leaves (Ethernet, at most two VLAN tags, outer IP, perhaps GUE). */
 void steps_read_packet(struct steps *s, const uint8_t *packet, size_t len);

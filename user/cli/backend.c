@@ -103,6 +103,23 @@ static char *list_path(const char *service)
 	return path;
 }
 
+/* A service without backends: where those should come from that are discovered. */
+static int say_none(const struct cli *cli, const char *service)
+{
+	_cleanup_free_ char *path = client_path("services", service, NULL);
+	json_t *reply;
+	int status = client_get(cli, path, &reply);
+
+	if (status)
+		return status;
+	if (json_array_size(json_object_get(reply, "discover")))
+		fprintf(stderr, "service %s has no backends; see shunt source list %s\n", service, service);
+	else
+		fprintf(stderr, "service %s has no backends; give it some: shunt backend add %s ADDRESS:PORT\n", service, service);
+	json_decref(reply);
+	return DONE;
+}
+
 static int backend_list(const struct cli *cli, int argc, char **argv)
 {
 	_cleanup_free_ char *path = argc ? list_path(argv[0]) : strdup("/v1/backends");
@@ -113,6 +130,8 @@ static int backend_list(const struct cli *cli, int argc, char **argv)
 		return status;
 	if (cli->json)
 		status = print_json(reply);
+	else if (argc && !json_array_size(json_object_get(reply, "backends")))
+		status = say_none(cli, argv[0]);
 	else
 		print_backends(json_object_get(reply, "backends"), !argc);
 	json_decref(reply);

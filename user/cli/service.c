@@ -123,6 +123,18 @@ static void print_sockets(const json_t *s)
 	       number_of(s, "connections"), number_of(s, "refused"));
 }
 
+/* What sources are asked for its backends, and which of them offered it. */
+static void print_discover(const json_t *s)
+{
+	const json_t *list = json_object_get(s, "discover"), *what;
+	size_t i;
+
+	json_array_foreach(list, i, what)
+		printf("%-12s %s\n", i ? "" : "discover", json_string_value(what) ?: "");
+	if (*text_of(s, "offered_by"))
+		printf("offered by   %s\n", text_of(s, "offered_by"));
+}
+
 static void print_service(const json_t *s)
 {
 	const json_t *listen = json_object_get(s, "listen"), *l;
@@ -136,6 +148,7 @@ static void print_service(const json_t *s)
 	printf("forward      %s\n", text_of(s, "forward"));
 	printf("affinity     %s\n", text_of(s, "affinity"));
 	printf("at           %s\n", *joined_text(json_object_get(s, "at"), ", ", at) ? at : "nowhere on this host");
+	print_discover(s);
 	print_sockets(s);
 	print_quic(json_object_get(s, "quic"));
 	print_check(json_object_get(s, "check"));
