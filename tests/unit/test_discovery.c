@@ -1181,6 +1181,18 @@ static void waiting_grows_to_half_a_minute_at_random_between_half_and_all(void *
 	}
 	backoff_reset(&b);
 	assert_true(backoff_next(&b).tv_usec <= 100000);
+	b = (struct backoff){ .servers = 3 }; /* a round of all counts once */
+	for (int i = 1; i <= 60; i++) {
+		struct timeval t = backoff_next(&b);
+
+		if (i % 3)
+			assert_true(t.tv_sec == 0 && t.tv_usec <= 100000);
+		else if (i >= 30)
+			assert_true(t.tv_sec >= BACKOFF_MAX_MS / 2000);
+	}
+	backoff_keep_short(&b);
+	for (int i = 0; i < 3; i++)
+		assert_true(backoff_next(&b).tv_sec <= 3);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)

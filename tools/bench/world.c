@@ -161,9 +161,10 @@ struct service *world_service(struct config *c, const char *name, const char *li
 	return err ? NULL : config_service(c, name);
 }
 
-static void complain(void *arg, const struct service *s, const struct backend *b, const char *sentence)
+static void complain(void *arg, const struct service *s, const struct backend *b, const struct announce *a,
+		     const char *sentence)
 {
-	(void)arg, (void)b;
+	(void)arg, (void)b, (void)a;
 	log_error("bench: service %s: %s", s ? s->name : "-", sentence);
 }
 

@@ -17,9 +17,10 @@ uint32_t backoff_ms(unsigned failures, uint32_t random)
 
 struct timeval backoff_next(struct backoff *b)
 {
+	unsigned servers = b->servers ?: 1, failures = ++b->failures;
 	uint32_t random, ms;
 
 	evutil_secure_rng_get_bytes(&random, sizeof(random));
-	ms = backoff_ms(++b->failures, random);
+	ms = backoff_ms(failures % servers ? 1 : failures / servers, random);
 	return (struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 }

@@ -17,9 +17,10 @@ extern uint32_t backoff_first_ms; /* BACKOFF_FIRST_MS. Tests are more impatient 
 
 struct backoff {
 	unsigned failures; /* in a row */
+	unsigned servers; /* that are tried in turn; 0: one */
 };
 
-/* Notes a failure; how long to wait now. */
+/* Notes a failure; how long to wait now: not long before each server failed as often. */
 struct timeval backoff_next(struct backoff *b);
 static inline void backoff_reset(struct backoff *b)
 {
@@ -28,8 +29,10 @@ static inline void backoff_reset(struct backoff *b)
 /* What is missing may be there at any moment, such as a new token in its file: the next wait is of 3.2 s at most. */
 static inline void backoff_keep_short(struct backoff *b)
 {
-	if (b->failures > BACKOFF_SHORT)
-		b->failures = BACKOFF_SHORT;
+	unsigned most = BACKOFF_SHORT * (b->servers ?: 1);
+
+	if (b->failures > most)
+		b->failures = most;
 }
 uint32_t backoff_ms(unsigned failures, uint32_t random); /* failures from 1; random: any number */
 

@@ -393,7 +393,8 @@ static int consul_watch(void *source, const struct discover *what, struct finder
 	struct consul *c = source;
 
 	if (w) {
-		*w = (struct watch){ .consul = c, .finder = f, .what = what, .path = make_path(c, what) };
+		*w = (struct watch){ .consul = c, .finder = f, .what = what, .path = make_path(c, what),
+				     .backoff = { .servers = http_servers(c->http) } };
 		w->rest = evtimer_new(c->base, on_rested, w);
 	}
 	if (!w || !w->path || !w->rest) {

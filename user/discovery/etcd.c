@@ -431,7 +431,8 @@ static int etcd_watch(void *source, const struct discover *what, struct finder *
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct etcd_watch){ .etcd = e, .what = what, .finder = f };
+	*w = (struct etcd_watch){ .etcd = e, .what = what, .finder = f,
+				  .backoff = { .servers = etcd_session_servers(e->session) } };
 	w->start = evtimer_new(e->base, on_start, w);
 	w->beat = evtimer_new(e->base, on_beat, w);
 	w->tell = evtimer_new(e->base, on_tell, w);

@@ -65,6 +65,11 @@ void http_free(struct http *h)
 	free(h);
 }
 
+unsigned http_servers(const struct http *h)
+{
+	return h->settings.urls.n;
+}
+
 const char *http_url(const struct http *h)
 {
 	return h->settings.urls.list[h->at];

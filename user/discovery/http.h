@@ -28,6 +28,7 @@ int http_new(struct transfers *t, const struct http_settings *s, struct http **o
 void http_free(struct http *h); /* no request is under way. NULL is fine */
 void http_set(struct http *h, const struct http_settings *s); /* for requests to come; as many urls as before */
 const char *http_url(const struct http *h); /* that is asked now */
+unsigned http_servers(const struct http *h); /* how many there are to be tried in turn */
 /* That server answers, but what it says is of no use: further requests go to the next one. */
 void http_next(struct http *h, const char *url);
 

@@ -559,6 +559,7 @@ int kubernetes_watch_new(const struct kubernetes_watch_conf *conf, struct kubern
 	if (!w)
 		return -ENOMEM;
 	w->conf = *conf;
+	w->backoff.servers = http_servers(conf->http);
 	w->objects = (struct kubernetes_objects){ .keep = conf->keep, .arg = conf->arg };
 	w->again = evtimer_new(conf->base, on_again, w);
 	w->told = event_new(conf->base, -1, 0, on_told, w);

@@ -33,11 +33,12 @@ static void test_freep(struct discovery_test **t)
 	discovery_test_cancel(*t);
 }
 
-/* One of several servers may be ill: each is tried. Resolvers are, before there is a problem at all. */
+/* One of several servers may be ill: each is tried. Those of DNS and etcd are, before there is a problem at all. */
 static bool is_decided(const struct finder *f)
 {
 	const struct source *s = &f->source->conf;
-	size_t tries = s->kind != SOURCE_DNS && s->servers.n && f->watch ? s->servers.n : 1;
+	bool each = f->watch && s->servers.n && (s->kind == SOURCE_CONSUL || s->kind == SOURCE_KUBERNETES);
+	size_t tries = each ? s->servers.n : 1;
 
 	return f->standing.answers || f->denied_none || f->standing.problems >= tries;
 }

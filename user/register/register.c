@@ -382,7 +382,8 @@ static int add(struct registrar *r, const struct source *conf, const struct anno
 	if (!new)
 		return -ENOMEM;
 	*new = (struct registration){
-		.registrar = r, .server = server_use(r, conf), .listed = true, .made = WANTED_DOWN
+		.registrar = r, .server = server_use(r, conf), .listed = true, .made = WANTED_DOWN,
+		.backoff = { .servers = conf->servers.n }
 	};
 	if (!new->server) {
 		free(new);
@@ -526,7 +527,7 @@ void register_stop(struct registrar *r, uint32_t timeout_ms)
 	r->stopping = true;
 	for (one = TAILQ_FIRST(&r->all); one; one = next) {
 		next = TAILQ_NEXT(one, list);
-		one->backoff = (struct backoff){};
+		backoff_reset(&one->backoff);
 		let_go(one);
 	}
 	if (limit)
