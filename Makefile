@@ -17,7 +17,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu11 -Wall -Wextra -Werror -Iuser -I$(BUILD) -MMD -MP -D_GNU_SOURCE
-LIBS_DAEMON = -lbpf -levent -lcurl -lcares -ljansson -lyaml -lmnl -lcap-ng -lsystemd -lm
+LIBS_DAEMON = -pthread -lbpf -levent -lcurl -lcares -ljansson -lyaml -lmnl -lcap-ng -lsystemd -lm
 LIBS_CLI = -lcurl -ljansson -lsmartcols
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 

@@ -634,6 +634,100 @@ static void a_backend_that_comes_back_while_it_keeps_flows_is_the_same(void **st
 	apply("services: []\n");
 }
 
+/* What has no flows any more goes in steps, each after a grace period for which nobody waits. */
+enum step { STEP_NO_SLOT, STEP_SHUT };
+
+static struct shunt_member *first_member(const char *name)
+{
+	struct reconcile_service s = service(name);
+	struct shunt_member *m = &dp_members(w.dp)[shunt_table_first_member(dp_services(w.dp)[s.id].table)];
+
+	reconcile_service_clear(&s);
+	return m;
+}
+
+/* 10.9.0.2, which has the first place. */
+static struct shunt_member *goes(enum step step)
+{
+	struct shunt_member *m;
+
+	begin_transitions(SHORT("transition: 1s", B(2) "," B(3) "," B(4)));
+	apply(SHORT("transition: 1s", B(3) "," B(4)));
+	m = first_member("web");
+	for (int i = 0; i < 20 * 33 && (step == STEP_SHUT ? m->backend != SHUNT_UNSET : m->flags); i++)
+		settle();
+	assert_int_equal(m->flags, 0);
+	assert_true((m->backend == SHUNT_UNSET) == (step == STEP_SHUT));
+	assert_int_equal(retiring("web"), 1);
+	return m;
+}
+
+static void settle_for(unsigned seconds)
+{
+	for (unsigned i = 0; i < seconds * 33; i++)
+		settle();
+}
+
+static void a_backend_that_comes_back_while_it_goes_stays(void **state)
+{
+	struct reconcile_stats stats;
+
+	(void)state;
+	for (enum step step = STEP_NO_SLOT; step <= STEP_SHUT; step++) {
+		struct shunt_member *m = goes(step);
+		unsigned seen = 0;
+
+		apply(SHORT("transition: 1s", B(2) "," B(3) "," B(4)));
+		assert_int_equal(retiring("web"), 0);
+		settle_for(3);
+		assert_int_equal(m->flags, SHUNT_MEMBER_USED);
+		assert_true(slots_of("web", "10.9.0.2") > 0);
+		for (int i = 0; i < PORTS; i++)
+			seen += backend_of(1000 + i, TCP_SYN) == 2;
+		assert_true(seen > 0);
+		reconcile_stats(w.r, &stats);
+		assert_int_equal(stats.backends, 3);
+		apply("services: []\n");
+	}
+}
+
+static void while_a_backend_goes_nobody_has_its_place(void **state)
+{
+	struct reconcile_stats stats;
+
+	(void)state;
+	for (enum step step = STEP_NO_SLOT; step <= STEP_SHUT; step++) {
+		struct shunt_member *m = goes(step), was = *m;
+
+		apply(SHORT("transition: 1s", B(3) "," B(4) "," B(5)));
+		assert_memory_equal(m, &was, sizeof(was));
+		assert_true(slots_of("web", "10.9.0.5") > 0);
+		wait_until_zero(retiring, 5);
+		assert_int_equal(m->backend, SHUNT_UNSET);
+		assert_true(slots_of("web", "10.9.0.5") > 0);
+		reconcile_stats(w.r, &stats);
+		assert_int_equal(stats.backends, 3);
+		apply("services: []\n");
+		reconcile_stats(w.r, &stats);
+		assert_int_equal(stats.backends, 0);
+	}
+}
+
+/* It is not waited for: what it has is given back at once. */
+static void a_service_that_goes_takes_along_who_goes(void **state)
+{
+	struct reconcile_stats stats;
+
+	(void)state;
+	for (enum step step = STEP_NO_SLOT; step <= STEP_SHUT; step++) {
+		goes(step);
+		apply("services: []\n");
+		reconcile_stats(w.r, &stats);
+		assert_int_equal(stats.backends, 0);
+		assert_int_equal(stats.members, 0);
+	}
+}
+
 static void the_next_daemon_finishes_what_the_one_before_began(void **state)
 {
 	const char *text = SHORT("transition: 1s", B(2) "," B(3) "," B(4) "," B(5));
@@ -1912,6 +2006,9 @@ int main(void)
 		cmocka_unit_test(who_was_noted_stays_beyond_the_transition_and_until_it_is_quiet),
 		cmocka_unit_test(a_drain_has_a_deadline_and_who_is_left_is_counted),
 		cmocka_unit_test(a_backend_that_is_taken_away_keeps_its_flows_until_they_are_quiet),
+		cmocka_unit_test(a_backend_that_comes_back_while_it_goes_stays),
+		cmocka_unit_test(while_a_backend_goes_nobody_has_its_place),
+		cmocka_unit_test(a_service_that_goes_takes_along_who_goes),
 		cmocka_unit_test(a_backend_that_comes_back_while_it_keeps_flows_is_the_same),
 		cmocka_unit_test(the_next_daemon_finishes_what_the_one_before_began),
 		cmocka_unit_test(without_a_transition_flows_move_at_once),

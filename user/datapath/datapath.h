@@ -103,6 +103,12 @@ int dp_service_info_get(struct datapath *dp, uint32_t service, struct shunt_serv
  * About 10 ms, by membarrier, or by a change to a map of maps where that is refused (CPUs without ticks).
  */
 void dp_grace(void);
+/*
+ * The same without waiting: a grace period begins, in a thread of its own, and is asked for by its number, which is never 0.
+ * One that began after several calls is over for all of them.
+ */
+uint64_t dp_grace_begin(void);
+bool dp_grace_is_over(uint64_t number);
 
 /* ---- counters ---- */
 

@@ -8,6 +8,8 @@
 #include "datapath/internal.h"
 
 #include <linux/membarrier.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -42,4 +44,73 @@ void dp_grace(void)
 	if (!syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) || !wait_by_map())
 		return;
 	nanosleep(&second, NULL); /* no program runs for that long */
+}
+
+/* ---- without waiting ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t asked_for;
+	bool runs; /* there is a thread */
+	uint64_t asked, over; /* numbers */
+} later = { .lock = PTHREAD_MUTEX_INITIALIZER, .asked_for = PTHREAD_COND_INITIALIZER };
+
+static void *wait_for_others(void *arg)
+{
+	pthread_mutex_lock(&later.lock);
+	for (;;) {
+		uint64_t asked = later.asked;
+
+		if (later.over == asked) {
+			pthread_cond_wait(&later.asked_for, &later.lock);
+			continue;
+		}
+		pthread_mutex_unlock(&later.lock);
+		dp_grace();
+		pthread_mutex_lock(&later.lock);
+		later.over = asked;
+	}
+	return arg;
+}
+
+/* Signals are for the thread that has the loop. */
+static bool start_thread(void)
+{
+	pthread_t thread;
+	sigset_t all, was;
+	bool runs;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	runs = !pthread_create(&thread, NULL, wait_for_others, NULL);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (runs)
+		pthread_detach(thread);
+	return runs;
+}
+
+uint64_t dp_grace_begin(void)
+{
+	uint64_t number;
+
+	pthread_mutex_lock(&later.lock);
+	number = ++later.asked;
+	later.runs = later.runs || start_thread();
+	if (!later.runs) { /* then all wait */
+		dp_grace();
+		later.over = number;
+	}
+	pthread_cond_signal(&later.asked_for);
+	pthread_mutex_unlock(&later.lock);
+	return number;
+}
+
+bool dp_grace_is_over(uint64_t number)
+{
+	bool over;
+
+	pthread_mutex_lock(&later.lock);
+	over = later.over >= number;
+	pthread_mutex_unlock(&later.lock);
+	return over;
 }

@@ -41,7 +41,9 @@ struct place {
 	uint32_t ranks; /* the last weight that was not 0: by it others still look for its flows here */
 	enum admin admin;
 	struct server_id server_id;
-	bool leaving; /* by the plan that is carried out: its flows end */
+	bool leaving; /* by the plan that is carried out, or because it is going: its flows end */
+	uint64_t going; /* the grace period that its next step waits for (leave.c); 0: it stays */
+	bool shut; /* ... and that was the first: no flow finds it any more */
 	bool retiring; /* in no configuration any more: it keeps the flows that it has, as if it were drained */
 	bool let_go; /* its drain is over: it keeps no flow */
 	uint64_t drained_ms; /* CLOCK_MONOTONIC at which its drain began */
@@ -254,7 +256,14 @@ size_t live_leaves(const struct live *l); /* ... of a service that goes */
 int plan_commit(struct reconcile *r, struct plan *p, struct leftovers *left); /* -errno: it is not noted */
 void plan_give_up(struct reconcile *r, struct live *l); /* the places that are marked as leaving; waits for grace periods */
 void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left); /* its listeners are gone */
-void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits for the grace period */
+
+/* ---- leave.c ---- */
+void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits for grace periods */
+void places_begin_to_go(struct live *l, struct reconcile *r); /* those that are marked as leaving; nobody waits */
+void places_go_on(struct live *l, struct reconcile *r); /* asked each second */
+void member_store(struct reconcile *r, uint32_t member, uint32_t backend, uint32_t flags); /* one store, or none: it is so */
+/* For the next daemon. While a region moves it is noted where from and where to: either is found, whichever holds. */
+int live_write_info(struct reconcile *r, const struct live *l, uint32_t first_member, uint32_t n_places);
 
 /* The members of a table for `want`, numbered by place. [n_places], free() it. alive as known. */
 struct table_member *plan_members(const struct service *want, const uint32_t *place, struct node *const *node,

@@ -256,7 +256,7 @@ static bool meet_deadlines(struct live *l, struct reconcile *r)
 	for (uint32_t i = 0; i < l->n_places; i++) {
 		struct place *p = &l->places[i];
 
-		if (!p->node || p->let_go || !over_deadline(l, p))
+		if (!p->node || p->let_go || p->going || !over_deadline(l, p))
 			continue;
 		p->let_go = met = true;
 		live_shut(l, r, i, true);
@@ -301,11 +301,11 @@ static void end_retirement(struct live *l, struct reconcile *r, struct look *k)
 			if ((uint16_t)(slots[i] >> shift) < l->n_places)
 				k->used[(uint16_t)(slots[i] >> shift)] = true;
 	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].retiring && !k->used[i] && !quic_busy(l, r, i) && !account_busy(r, &l->places[i]))
+		if (l->places[i].retiring && !l->places[i].going && !k->used[i] && !quic_busy(l, r, i) && !account_busy(r, &l->places[i]))
 			l->places[i].leaving = some = true;
 	if (!some)
 		return;
-	plan_give_up(r, l);
+	places_begin_to_go(l, r);
 	l->n_alternates = 0;
 	alternates_go_on(l, r);
 }
@@ -314,6 +314,7 @@ static void tick_service(struct live *l, struct reconcile *r)
 {
 	struct look k = {};
 
+	places_go_on(l, r);
 	if (meet_deadlines(l, r)) {
 		live_write_slots(l, r, l->first_slot, l->n_slots);
 		keep_purge(l, r);

@@ -315,17 +315,6 @@ size_t plan_leaves(const struct plan *p)
 	return live_leaves(p->live) + p->live->n_places + p->want->n_backends + 1;
 }
 
-/* Backend and flags by one store, and by none where nothing changes. */
-static void store_member(struct reconcile *r, uint32_t member, uint32_t backend, uint32_t flags)
-{
-	struct shunt_member m = { .backend = backend, .flags = flags }, *at = &dp_members(r->dp)[member];
-	__u64 word;
-
-	memcpy(&word, &m, sizeof(word));
-	if (memcmp(at, &m, sizeof(word)))
-		dp_store((__u64 *)(void *)at, word);
-}
-
 /* The region of members moves: places keep their numbers, counters begin anew and the old ones are carried along. */
 static void move_members(struct reconcile *r, struct plan *p, struct leftovers *left)
 {
@@ -355,10 +344,12 @@ static void set_place(struct reconcile *r, struct plan *p, size_t i, struct left
 	const struct backend *b = &p->want->backends[i];
 	struct place *at = &l->places[p->place[i]];
 
+	at->going = 0;
+	at->shut = false;
 	if (!at->node)
 		*at = (struct place){ .waits = p->waits, .account = account_open(r) };
 	dp_members(r->dp)[p->first_member + p->place[i]].account = at->account;
-	store_member(r, p->first_member + p->place[i],
+	member_store(r, p->first_member + p->place[i],
 		     p->node[i]->id | (b->admin == ADMIN_DISABLED ? SHUNT_MEMBER_SHUT : 0), SHUNT_MEMBER_USED);
 	if (at->node != p->node[i]) {
 		if (at->node)
@@ -386,7 +377,7 @@ static bool may_retire(const struct live *l, const struct place *p)
 {
 	const struct tracking *t = &l->conf->tracking;
 
-	return p->node && node_usable(p->node) && p->admin != ADMIN_DISABLED && !p->let_go && t->drain_ms &&
+	return p->node && node_usable(p->node) && p->admin != ADMIN_DISABLED && !p->let_go && !p->going && t->drain_ms &&
 	       t->transition_ms;
 }
 
@@ -432,21 +423,8 @@ static void give_up(struct reconcile *r, struct live *l, uint32_t i, struct left
 static void give_up_places(struct reconcile *r, struct live *l, struct leftovers *left)
 {
 	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].node && l->places[i].leaving)
+		if (l->places[i].node && l->places[i].leaving && !l->places[i].going)
 			give_up(r, l, i, left);
-}
-
-/* For the next daemon. While a region moves it is noted where from and where to: either is found, whichever holds. */
-static int write_info(struct reconcile *r, const struct live *l, uint32_t first_member, uint32_t n_places)
-{
-	struct shunt_service_info info = {
-		.retired_packets = l->retired.packets,
-		.retired_bytes = l->retired.bytes,
-		.members = { { l->first_member, l->n_places }, { first_member, n_places } },
-	};
-
-	memcpy(info.name, l->name, sizeof(info.name));
-	return dp_service_info_set(r->dp, l->id, &info);
 }
 
 /*
@@ -456,7 +434,7 @@ static int write_info(struct reconcile *r, const struct live *l, uint32_t first_
 static int commit_members(struct reconcile *r, struct plan *p, struct leftovers *left)
 {
 	struct live *l = p->live;
-	int err = write_info(r, l, p->first_member, p->n_places);
+	int err = live_write_info(r, l, p->first_member, p->n_places);
 
 	if (p->places)
 		move_members(r, p, left);
@@ -525,75 +503,6 @@ void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left)
 			give_up(r, l, i, left);
 	leave(left, (struct leftover){ .member = SHUNT_UNSET, .first_slot = l->first_slot, .n_slots = l->n_slots,
 				       .first_member = l->first_member, .n_members = l->n_places });
-}
-
-/* ---- after the grace period ---- */
-
-static void retire_counts(struct reconcile *r, const struct leftover *item)
-{
-	struct shunt_counter c;
-	struct live *l = item->live;
-
-	if (dp_member_counters(r->dp, item->member, 1, &c))
-		return;
-	dp_member_counters_clear(r->dp, item->member);
-	if (!c.packets)
-		return;
-	l->retired.packets += c.packets;
-	l->retired.bytes += c.bytes;
-	if (item->carry) {
-		l->places[item->place].carried.packets += c.packets;
-		l->places[item->place].carried.bytes += c.bytes;
-	}
-	write_info(r, l, l->first_member, l->n_places);
-}
-
-/*
- * No slot leads there any more, but flows may be noted for it: they find nobody before what it led to is taken back.
- * And no socket is counted in or out there any more, before somebody else is.
- */
-static void shut_members(struct reconcile *r, const struct leftovers *left)
-{
-	bool shut = false;
-
-	for (size_t i = 0; i < left->n; i++) {
-		account_end(r, left->items[i].account);
-		shut |= left->items[i].account != 0;
-		if (left->items[i].member == SHUNT_UNSET)
-			continue;
-		store_member(r, left->items[i].member, SHUNT_UNSET, 0);
-		shut = true;
-	}
-	if (shut)
-		dp_grace();
-}
-
-void leftovers_reclaim(struct reconcile *r, struct leftovers *left)
-{
-	bool waits = false;
-
-	for (size_t i = 0; i < left->n; i++) /* a node that somebody still uses needs no waiting */
-		waits |= left->items[i].member != SHUNT_UNSET || left->items[i].n_slots || left->items[i].n_members ||
-			 (left->items[i].node && !left->items[i].node->n_users);
-	if (waits)
-		dp_grace();
-	shut_members(r, left);
-	for (size_t i = 0; i < left->n; i++) {
-		struct leftover *item = &left->items[i];
-
-		if (item->member != SHUNT_UNSET)
-			retire_counts(r, item);
-		if (item->node)
-			node_put(item->node);
-		account_close(r, item->account);
-		if (item->n_slots)
-			space_release(&r->slot_units, item->first_slot / SLOT_UNIT, item->n_slots / SLOT_UNIT);
-		if (item->n_members)
-			space_release(&r->members, item->first_member, item->n_members);
-	}
-	free(left->items);
-	*left = (struct leftovers){};
-	dp_end_connections(r->dp); /* of what was taken away */
 }
 
 void plan_give_up(struct reconcile *r, struct live *l)

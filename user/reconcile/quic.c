@@ -50,7 +50,7 @@ static uint32_t length_of(const struct live *l)
 /* An ID of another length is of a configuration before, and no packet is read as having it. */
 static bool has_entry(const struct live *l, const struct place *p)
 {
-	return p->node && !p->let_go && length_of(l) && p->server_id.length == length_of(l);
+	return p->node && !p->let_go && !p->leaving && length_of(l) && p->server_id.length == length_of(l);
 }
 
 /* Packets that go by an ID are noted nowhere but in the member's counter. */

@@ -78,6 +78,7 @@ void yield_commit(struct reconcile *r, const struct plan *p)
 		if (!p->yields[i])
 			continue;
 		l->places[i].leaving = true;
+		l->places[i].going = 0; /* not by and by: somebody else comes now */
 		live_shut(l, r, i, true);
 		n++;
 	}
