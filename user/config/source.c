@@ -2,6 +2,7 @@
 /* The keys of discovery: sources, what a service discovers, and what this host announces (register). */
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 
 /* ---- single values ---- */
 
-/* http:// or https://, then a host; a path may follow. */
+/* http:// or https://, then a host; a path may follow. What is wrong with those two: check_url. */
 static bool url_is_fine(const char *url)
 {
 	const char *host = !strncmp(url, "http://", 7) ? url + 7 : !strncmp(url, "https://", 8) ? url + 8 : "";
@@ -31,14 +32,57 @@ static bool url_has_user(const char *url)
 	return host && memchr(host + 3, '@', strcspn(host + 3, "/"));
 }
 
+/* [ADDRESS]:PORT or NAME:PORT, or without a port. */
+static bool host_is_fine(const char *host, size_t len)
+{
+	const char *end = *host == '[' ? memchr(host, ']', len) : host - 1;
+	const char *colon = end ? memchr(end + 1, ':', host + len - end - 1) : NULL;
+	char port[6];
+	uint16_t number;
+
+	if (!end || (*host == '[' && end + 1 != host + len && end + 1 != colon))
+		return false;
+	if (!colon)
+		return true;
+	snprintf(port, sizeof(port), "%.*s", (int)(host + len - colon - 1), colon + 1);
+	return host + len - colon - 1 < (int)sizeof(port) && !port_parse(port, &number);
+}
+
+/* Paths of the servers' own are put behind a URL, so one may stand there only if it leads to where those begin. */
+static bool path_is_fine(const char *path)
+{
+	static const char *const own[] = { "/v1", "/v3", "/api", "/apis" };
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (!strncmp(path, own[i], strlen(own[i])) && (path[strlen(own[i])] == '/' || !path[strlen(own[i])]))
+			return false;
+	return true;
+}
+
+/* What a list has no sentence for; the first mistake is said. */
+static bool check_url(struct reader *r, const struct key *k, const struct node *item)
+{
+	const char *scheme = strstr(item->text, "://"), *host = scheme ? scheme + 3 : "";
+	size_t len = strcspn(host, "/");
+
+	if (url_has_user(item->text)) /* which is not repeated */
+		mistake(r->mistakes, item->line, "\"%s\" has a name or password in it, before @; remove it, and give "
+			"token-file, or user and password-file, in its place", k->name);
+	else if (url_is_fine(item->text) && !host_is_fine(host, len))
+		mistake(r->mistakes, item->line, "\"%s\" in \"%s\" has no port from 1 to 65535 behind its host; write HOST:PORT, "
+			"or [ADDRESS]:PORT with an IPv6 address, such as %s", SHOWN(item->text), k->name, k->help);
+	else if (url_is_fine(item->text) && !path_is_fine(host + len))
+		mistake(r->mistakes, item->line, "\"%s\" in \"%s\" has a path that is put behind it anyway; end it with the host and "
+			"its port, such as %s", SHOWN(item->text), k->name, k->help);
+	else
+		return true;
+	return false;
+}
+
 static void read_urls(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	for (const struct node *item = node_items(value); item; item = node_after(value, item))
-		if (item->kind == NODE_SCALAR && url_has_user(item->text)) { /* which is not repeated */
-			mistake(r->mistakes, item->line, "\"%s\" has a name or password in it, before @; remove it, and give "
-				"token-file, or user and password-file, in its place", k->name);
+		if (item->kind == NODE_SCALAR && !check_url(r, k, item))
 			return;
-		}
 	read_list(r, k, value, field, url_is_fine, "no URL; write http:// or https://, a host and its port, without ? and #");
 }
 
@@ -290,10 +334,22 @@ static const struct key discover_consul_keys[] = {
 	NAME("datacenter", discover, datacenter, .help = "dc2"),
 	SOURCE_NAME(discover),
 };
+/* A port of a Service or its slices, by name or by number. */
+static void read_port_name(struct reader *r, const struct key *k, const struct node *value, void *field)
+{
+	uint16_t number;
+
+	if (value->text[strspn(value->text, "0123456789")] || !*value->text || !port_parse(value->text, &number))
+		read_name(r, k, value, field);
+	else
+		mistake(r->mistakes, value->line, "\"%s\" is %s; give the name of a port, such as %s, or a number from 1 to 65535",
+			k->name, SHOWN(value->text), k->help);
+}
+
 static const struct key discover_kubernetes_keys[] = {
 	NAME("service", discover, name, .required = true, .help = "web"),
 	NAME("namespace", discover, namespace, .help = "default"),
-	NAME("port", discover, port_name, .help = "http"),
+	{ "port", NODE_SCALAR, read_port_name, offsetof(struct discover, port_name), .min = 1, .max = TEXT_MAX, .help = "http" },
 	SOURCE_NAME(discover),
 };
 static const struct key discover_etcd_keys[] = {
@@ -301,29 +357,58 @@ static const struct key discover_etcd_keys[] = {
 	SOURCE_NAME(discover),
 };
 
+#define DNS_NAME_MAX 253 /* characters, as it is written */
+#define DNS_LABEL_MAX 63
+
+/* Labels with dots between them, and perhaps one at the end. */
+static bool dns_name_is_fine(const char *text)
+{
+	size_t len = strlen(text), label;
+
+	if (len > 1 && text[len - 1] == '.')
+		len--;
+	for (size_t at = 0; at < len; at += label + 1) {
+		label = strcspn(text + at, ".");
+		if (!label || label > DNS_LABEL_MAX || at + label + 1 == len)
+			return false;
+	}
+	for (size_t i = 0; i < len; i++)
+		if (!isgraph((unsigned char)text[i]) || text[i] == '\\')
+			return false;
+	return len <= DNS_NAME_MAX;
+}
+
+static void read_name_of_dns(struct reader *r, const struct key *k, const struct node *value, struct discover *d)
+{
+	if (d->name)
+		mistake(r->mistakes, value->line, "\"dns\" has both name and srv; keep one of the two");
+	if (dns_name_is_fine(value->text))
+		read_name(r, k, value, &d->name);
+	else
+		mistake(r->mistakes, value->line, "\"%s\" is \"%s\", which is no name of DNS; write labels of 1 to %d characters with "
+			"dots between them, at most %d in all, such as %s", k->name, SHOWN(value->text), DNS_LABEL_MAX,
+			DNS_NAME_MAX, k->help);
+}
+
 static void read_srv(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	struct discover *d = field;
 
-	if (d->name)
-		mistake(r->mistakes, value->line, "\"dns\" has both name and srv; keep one of the two");
 	d->srv = true;
-	read_name(r, k, value, &d->name);
+	read_name_of_dns(r, k, value, d);
 }
 
 static void read_dns_name(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	struct discover *d = field;
 
-	if (d->name)
-		mistake(r->mistakes, value->line, "\"dns\" has both name and srv; keep one of the two");
 	d->srv = false;
-	read_name(r, k, value, &d->name);
+	read_name_of_dns(r, k, value, d);
 }
 
 static const struct key discover_dns_keys[] = {
-	{ "name", NODE_SCALAR, read_dns_name, 0, .min = 1, .max = 255, .help = "web.example.org" },
-	{ "srv", NODE_SCALAR, read_srv, 0, .min = 1, .max = 255, .help = "_http._tcp.example.org" },
+	{ "name", NODE_SCALAR, read_dns_name, 0, .min = 1, .max = TEXT_MAX, .help = "web.example.org" },
+	{ "srv", NODE_SCALAR, read_srv, 0, .min = 1, .max = TEXT_MAX, .help = "_http._tcp.example.org" },
 	{ "port", NODE_SCALAR, read_u16, offsetof(struct discover, port), .min = 1, .max = 65535, .help = "80" },
 	SOURCE_NAME(discover),
 };
@@ -402,6 +487,8 @@ static void add_discover(struct reader *r, const struct node *item, struct servi
 void read_discovers(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	(void)k;
+	if (value->kind == NODE_LIST && !value->first)
+		mistake(r->mistakes, value->line, "\"discover\" is empty; write, for example, { consul: { service: web } }, or remove it");
 	for (const struct node *item = node_items(value); item && !mistakes_full(r->mistakes); item = node_after(value, item))
 		add_discover(r, item, field);
 }
