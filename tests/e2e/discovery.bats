@@ -250,7 +250,13 @@ applies() { lab_in app curl -s http://127.0.0.1:9650/metrics | awk '/^shunt_sour
 	run lab_shunt app source test "files: { directory: $LAB_DIR/nowhere }"
 	[ "$status" = 1 ] && [[ $output == *nowhere* ]]
 	run lab_shunt app source test "consull: { service: web }"
-	[ "$status" = 1 ] && [[ $output == *discover* ]]
+	[ "$status" = 1 ] && [[ $output == *'did you mean "consul" in place of "consull"'* ]]
+	run lab_shunt app source test "zookeeper: {}"
+	[ "$status" = 1 ] && [[ $output == *"the kinds are consul, kubernetes, etcd, dns and files"* ]]
+	run lab_shunt app source test ""
+	[ "$status" = 1 ] && [[ $output == *"write a question, such as consul: { service: web }"* ]]
+	lab_shunt app source test "- files: { directory: $LAB_DIR/web.d }" | grep -q "answers with 2 endpoints"
+	lab_shunt app source test -- "- files: { directory: $LAB_DIR/web.d }" | grep -q "answers with 2 endpoints"
 	run lab_shunt app source test "consul: { service: web, source: nobody }"
 	[ "$status" = 1 ] && [[ $output == *'no source "nobody"'* ]]
 	lab_shunt app -j source list | jq -e '.sources | length == 1'

@@ -158,8 +158,29 @@ static int run(const struct cli *cli, bool help, int argc, char **argv)
 	return run_object(cli, objects[found], help, argc - 1, argv + 1);
 }
 
-int main(int argc, char **argv)
+/*
+ * An argument that begins with "- " is a list in YAML and no option: "--" before the first one says so. To be freed;
+ * NULL: out of memory.
+ */
+static char **with_end_of_options(int *argc, char **argv)
 {
+	char **out = calloc(*argc + 2, sizeof(*out));
+	bool ended = false;
+	int n = 0;
+
+	for (int i = 0; i < *argc && out; i++) {
+		if (!ended && !strncmp(argv[i], "- ", 2))
+			out[n++] = (char *)"--";
+		ended |= n > i || !strcmp(argv[i], "--");
+		out[n++] = argv[i];
+	}
+	*argc = n;
+	return out;
+}
+
+int main(int argc, char **given)
+{
+	_cleanup_free_ char **argv = with_end_of_options(&argc, given);
 	enum { VERSION = 256 };
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
 						 { "socket", required_argument, NULL, 's' },
@@ -176,6 +197,8 @@ int main(int argc, char **argv)
 	bool help = false;
 	int option;
 
+	if (!argv)
+		return complain(&cli, FAILED, "out of memory");
 	opterr = 0; /* we say it, as JSON where asked */
 	while ((option = getopt_long(argc, argv, "js:h", options, NULL)) != -1) {
 		switch (option) {

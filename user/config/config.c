@@ -10,6 +10,7 @@
 #include "config/read.h"
 
 #define FILE_MAX ((size_t)16 << 20) /* bytes */
+#define EMPTY "the file is empty; a configuration that does nothing yet is written \"services: []\""
 #define TOO_LARGE "is larger than %zu MiB, which no configuration is; is it the right file?"
 
 /* ---- lines for what the model finds wrong ---- */
@@ -144,7 +145,7 @@ static int parse(const char *text, size_t len, struct mistakes *m, struct config
 		mistake(m, 0, TOO_LARGE, FILE_MAX >> 20);
 		return -EINVAL;
 	}
-	err = tree_parse(text, len, m, &tree);
+	err = tree_parse(text, len, EMPTY, m, &tree);
 	if (err)
 		return err;
 	read_root(&r, tree_root(tree));

@@ -92,7 +92,7 @@ bool item_is_fine(struct reader *r, const struct key *k, const struct node *item
 
 /* ---- mappings ---- */
 
-static void list_names(const char *const *names, size_t n, char *out, size_t size)
+void list_names(const char *const *names, size_t n, char *out, size_t size)
 {
 	size_t used = 0;
 
@@ -126,6 +126,11 @@ static const struct key *find_key(const struct schema *s, const char *name)
 		if (!strcmp(s->keys[i].name, name))
 			return &s->keys[i];
 	return NULL;
+}
+
+bool schema_has(const struct schema *s, const char *name)
+{
+	return find_key(s, name) != NULL;
 }
 
 /* seen: line of each key of the schema so far, 0: not yet. */

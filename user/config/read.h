@@ -56,6 +56,8 @@ struct schema {
 	}
 
 void read_schema(struct reader *r, const struct schema *s, const struct node *map, void *target);
+bool schema_has(const struct schema *s, const char *name); /* a key of that name */
+void list_names(const char *const *names, size_t n, char *out, size_t size); /* "a, b and c" */
 
 void read_map(struct reader *r, const struct key *k, const struct node *value, void *field);
 void read_u16(struct reader *r, const struct key *k, const struct node *value, void *field);

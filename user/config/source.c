@@ -239,8 +239,30 @@ static const struct key source_keys[] = {
 };
 static const struct schema source_schema = SCHEMA("a source", source_keys);
 
+/* None of the keys is a kind that the schema has: one may have been meant. */
+static void say_no_kind(struct reader *r, const struct node *map, const struct schema *s, const char *example)
+{
+	const char *kinds[N_SOURCE_KINDS], *meant;
+	char list[128];
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (kind_of(s->keys[i].name) >= 0)
+			kinds[n++] = s->keys[i].name;
+	for (const struct node *key = map->kind == NODE_MAP ? map->first : NULL; key; key = key->next->next) {
+		meant = schema_has(s, key->text) ? NULL : nearest(key->text, kinds, n);
+		if (!meant)
+			continue;
+		mistake(r->mistakes, key->line, "%s names no kind of source; did you mean \"%s\" in place of \"%s\"?", s->what, meant,
+			SHOWN(key->text));
+		return;
+	}
+	list_names(kinds, n, list, sizeof(list));
+	mistake(r->mistakes, map->line, "%s names no kind of source; write, for example, %s; the kinds are %s", s->what, example, list);
+}
+
 /* The one key among those of a mapping that names a kind of source; NULL (said): none does, or several. */
-static const struct node *kind_key(struct reader *r, const struct node *map, const char *what, const char *example)
+static const struct node *kind_key(struct reader *r, const struct node *map, const struct schema *s, const char *example)
 {
 	const struct node *found = NULL;
 
@@ -248,13 +270,14 @@ static const struct node *kind_key(struct reader *r, const struct node *map, con
 		if (kind_of(key->text) < 0)
 			continue;
 		if (found) {
-			mistake(r->mistakes, key->line, "%s is of one kind, and this one is %s already; write two", what, found->text);
+			mistake(r->mistakes, key->line, "%s is of one kind, and this one is %s already; write two", s->what,
+				found->text);
 			return NULL;
 		}
 		found = key;
 	}
 	if (!found)
-		mistake(r->mistakes, map->line, "%s names no kind of source; write, for example, %s", what, example);
+		say_no_kind(r, map, s, example);
 	return found;
 }
 
@@ -296,7 +319,7 @@ static void check_source(struct reader *r, const struct node *item, const struct
 static void read_source(struct reader *r, const struct node *item)
 {
 	_cleanup_(source_clear) struct source s = {};
-	const struct node *kind = kind_key(r, item, "a source", "{ consul: { url: \"http://127.0.0.1:8500\" } }");
+	const struct node *kind = kind_key(r, item, &source_schema, "{ consul: { url: \"http://127.0.0.1:8500\" } }");
 	size_t before = r->mistakes->n;
 	struct source *new;
 
@@ -467,7 +490,7 @@ static void add_discover(struct reader *r, const struct node *item, struct servi
 	size_t before = r->mistakes->n;
 	struct discover *new;
 
-	if (!kind_key(r, item, "discover", "{ consul: { service: web } }") ||
+	if (!kind_key(r, item, &discover_schema, "{ consul: { service: web } }") ||
 	    !there_is_room(r, item, s->n_discovers, DISCOVERS_MAX, "discovers of one service"))
 		return;
 	read_schema(r, &discover_schema, item, &d);
@@ -537,7 +560,7 @@ static void read_announce(struct reader *r, const struct node *item)
 	const struct node **place;
 	struct announce *new;
 
-	if (!kind_key(r, item, "register", "{ consul: { service: web }, address: \"10.0.0.11:80\" }") ||
+	if (!kind_key(r, item, &announce_schema, "{ consul: { service: web }, address: \"10.0.0.11:80\" }") ||
 	    !there_is_room(r, item, r->config->n_announces, ANNOUNCES_MAX, "servers to register"))
 		return;
 	read_schema(r, &announce_schema, item, &a);
@@ -566,13 +589,13 @@ void read_announces(struct reader *r, const struct key *k, const struct node *va
 /* ---- parts of a service by themselves ---- */
 
 /* Into s, which is cleared by the caller. */
-static int parse_part(const char *name, const char *text, size_t len, config_error_fn report, void *arg, struct service *s,
-		      void (*read)(struct reader *r, const struct node *root, struct service *s))
+static int parse_part(const char *name, const char *text, size_t len, const char *empty, config_error_fn report, void *arg,
+		      struct service *s, void (*read)(struct reader *r, const struct node *root, struct service *s))
 {
 	_cleanup_(tree_freep) struct tree *tree = NULL;
 	_cleanup_(mistakes_clear) struct mistakes m = {};
 	struct reader r = { .mistakes = &m };
-	int err = tree_parse(text, len, &m, &tree);
+	int err = tree_parse(text, len, empty, &m, &tree);
 
 	if (!err) {
 		read(&r, tree_root(tree), s);
@@ -587,7 +610,8 @@ int config_parse_backends(const char *name, const char *text, size_t len, config
 			  struct backend **out, size_t *n)
 {
 	_cleanup_(service_clear) struct service s = {};
-	int err = parse_part(name, text, len, report, arg, &s, read_backend_document);
+	int err = parse_part(name, text, len, "it is empty; write a backend, such as { address: \"10.0.0.11:80\" }", report, arg,
+			     &s, read_backend_document);
 
 	if (err)
 		return err;
@@ -605,7 +629,8 @@ int config_parse_discovers(const char *name, const char *text, size_t len, confi
 			   struct discover **out, size_t *n)
 {
 	_cleanup_(service_clear) struct service s = {};
-	int err = parse_part(name, text, len, report, arg, &s, read_discover_document);
+	int err = parse_part(name, text, len, "it is empty; write a question, such as consul: { service: web }", report, arg, &s,
+			     read_discover_document);
 
 	if (err)
 		return err;

@@ -366,7 +366,7 @@ static size_t byte_order_mark(const char *text, size_t len)
 	return len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
 }
 
-int tree_parse(const char *text, size_t len, struct mistakes *m, struct tree **out)
+int tree_parse(const char *text, size_t len, const char *empty, struct mistakes *m, struct tree **out)
 {
 	_cleanup_(tree_freep) struct tree *t = calloc(1, sizeof(*t));
 	_cleanup_free_ struct composer *c = calloc(1, sizeof(*c));
@@ -390,7 +390,7 @@ int tree_parse(const char *text, size_t len, struct mistakes *m, struct tree **o
 	err = compose(c, &parser);
 	yaml_parser_delete(&parser);
 	if (!err && !t->root) {
-		mistake(m, 1, "the file is empty; a configuration that does nothing yet is written \"services: []\"");
+		mistake(m, 1, "%s", empty);
 		err = -EINVAL;
 	}
 	if (!err)

@@ -35,8 +35,8 @@ struct node {
 };
 
 struct tree;
-/* 0 and *out, -EINVAL (said in m) or -ENOMEM. */
-int tree_parse(const char *text, size_t len, struct mistakes *m, struct tree **out);
+/* 0 and *out, -EINVAL (said in m) or -ENOMEM. empty: what is said when nothing stands there. */
+int tree_parse(const char *text, size_t len, const char *empty, struct mistakes *m, struct tree **out);
 const struct node *tree_root(const struct tree *t);
 void tree_free(struct tree *t); /* NULL is fine */
 static inline void tree_freep(struct tree **t)

@@ -249,7 +249,7 @@ int kubeconfig_parse(const char *text, size_t len, const char *context, const ch
 	_cleanup_(tree_freep) struct tree *tree = NULL;
 	_cleanup_(mistakes_clear) struct mistakes m = {};
 	_cleanup_(reading_clear) struct reading r = { .directory = directory, .problem = problem };
-	int err = tree_parse(text, len, &m, &tree);
+	int err = tree_parse(text, len, "it is empty; a kubeconfig has clusters, users and contexts", &m, &tree);
 
 	problem[0] = '\0';
 	if (err == -EINVAL)
