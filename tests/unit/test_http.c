@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <event2/listener.h>
 #include <netdb.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -22,6 +23,7 @@
 
 #include "base/clean.h"
 #include "discovery/http.h"
+#include "until.h"
 
 #define SLOW_S 3
 
@@ -40,14 +42,6 @@ int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints
 		;
 	sem_post(&resolved);
 	return EAI_AGAIN;
-}
-
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
 static struct event_base *base;
@@ -197,9 +191,106 @@ static void only_the_authorities_of_the_file_are_believed_as_it_is_now(void **st
 	assert_int_equal(chdir("/") | remove_certificates(), 0);
 }
 
+/* ---- what goes wrong with TLS ---- */
+
+static char problem[1000];
+
+static void note_problem(void *arg, const struct http_request *r, const struct http_answer *a)
+{
+	(void)arg, (void)r;
+	snprintf(problem, sizeof(problem), "%s", a->problem ?: "there is an answer");
+}
+
+static int last = -1; /* connection, which stays open: what a client sent before it read would end it otherwise */
+
+static void close_last(void)
+{
+	if (last >= 0)
+		close(last);
+	last = -1;
+}
+
+/* A server of HTTP without TLS, which says so. */
+static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
+{
+	static const char answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+
+	(void)l, (void)from, (void)len, (void)arg;
+	assert_int_equal(write(fd, answer, strlen(answer)), strlen(answer));
+	close_last();
+	last = fd;
+}
+
+static struct evconnlistener *listen_plainly(char url[64])
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	struct evconnlistener *l = evconnlistener_new_bind(base, on_connection, NULL, LEV_OPT_CLOSE_ON_FREE, -1,
+							   (struct sockaddr *)&at, sizeof(at));
+
+	assert_non_null(l);
+	getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&at, &len);
+	snprintf(url, 64, "https://127.0.0.1:%u", ntohs(at.sin_port));
+	return l;
+}
+
+/* Asks with these files; what became of it is in problem. */
+static void ask_with(char *url, struct tls tls)
+{
+	const struct http_call call = { .method = "GET", .path = "/", .timeout_ms = 5000, .done = note_problem };
+	const struct http_settings s = { .urls = { &url, 1 }, .tls = tls };
+	struct http_request *r;
+
+	http_set(http, &s);
+	problem[0] = '\0';
+	assert_int_equal(http_send(http, &call, &r), 0);
+	assert_true(loop_until(base, problem[0]));
+}
+
+static void a_server_without_tls_is_said_to_be_one(void **state)
+{
+	char url[64];
+	struct evconnlistener *l = listen_plainly(url);
+
+	(void)state;
+	ask_with(url, (struct tls){});
+	assert_int_equal(strncmp(problem, url, strlen(url)), 0);
+	assert_non_null(strstr(problem, ": the server there speaks no TLS ("));
+	assert_non_null(strstr(problem, "); write http://"));
+	close_last();
+	evconnlistener_free(l);
+}
+
+static void a_file_of_tls_that_cannot_be_used_is_named(void **state)
+{
+	char path[] = "/tmp/shunt-test-ca.XXXXXX", url[64], expected[200];
+	struct evconnlistener *l = listen_plainly(url);
+	int fd = mkstemp(path);
+
+	(void)state;
+	close(fd);
+	ask_with(url, (struct tls){ .ca = "/nope.pem" });
+	snprintf(expected, sizeof(expected),
+		 "%s: the file of tls: ca, /nope.pem, cannot be read: No such file or directory", url);
+	assert_string_equal(problem, expected);
+	ask_with(url, (struct tls){ .ca = path });
+	snprintf(expected, sizeof(expected), "%s: the file of tls: ca, %s, has no certificates as PEM", url, path);
+	assert_string_equal(problem, expected);
+	ask_with(url, (struct tls){ .cert = "/nope.pem", .key = path });
+	snprintf(expected, sizeof(expected),
+		 "%s: the file of tls: cert, /nope.pem, cannot be read: No such file or directory", url);
+	assert_string_equal(problem, expected);
+	unlink(path);
+	close_last();
+	evconnlistener_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_server_without_tls_is_said_to_be_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_file_of_tls_that_cannot_be_used_is_named, setup, teardown),
+		/* takes the system's certificates away from those that follow */
 		cmocka_unit_test_setup_teardown(only_the_authorities_of_the_file_are_believed_as_it_is_now, setup, teardown),
 		cmocka_unit_test_setup_teardown(ending_a_request_does_not_wait_for_the_resolver, setup, teardown),
 	};

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clean.h"
 #include "base/file.h"
@@ -211,6 +212,34 @@ static bool broke_off(const struct http_request *r, CURLcode code)
 	}
 }
 
+/* false: it is not for the files of tls that there is no connection. */
+static bool say_file(const struct http_request *r, CURLcode code, char *text, size_t size)
+{
+	const struct tls *t = &r->http->settings.tls;
+	const struct {
+		const char *key, *path;
+	} files[] = { { "ca", t->ca }, { "cert", t->cert }, { "key", t->key } };
+
+	if (code != CURLE_SSL_CACERT_BADFILE && code != CURLE_SSL_CERTPROBLEM)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (files[i].path && access(files[i].path, R_OK)) {
+			snprintf(text, size, "%s: the file of tls: %s, %s, cannot be read: %s", http_request_url(r),
+				 files[i].key, files[i].path, strerror(errno));
+			return true;
+		}
+	if (code == CURLE_SSL_CACERT_BADFILE && t->ca)
+		snprintf(text, size, "%s: the file of tls: ca, %s, has no certificates as PEM", http_request_url(r), t->ca);
+	return code == CURLE_SSL_CACERT_BADFILE && t->ca;
+}
+
+/* What OpenSSL makes of an answer that is not of TLS. */
+static bool speaks_no_tls(const struct http_request *r, CURLcode code)
+{
+	return code == CURLE_SSL_CONNECT_ERROR &&
+	       (strstr(r->error, "wrong version number") || strstr(r->error, "packet length too long"));
+}
+
 /* In libcurl's error there may be words of another connection, which it found dead on the way. */
 static void say_problem(const struct http_request *r, CURLcode code, char *text, size_t size)
 {
@@ -218,6 +247,10 @@ static void say_problem(const struct http_request *r, CURLcode code, char *text,
 
 	if (r->too_long)
 		snprintf(text, size, "%s: the answer is too long", url);
+	else if (say_file(r, code, text, size))
+		return;
+	else if (speaks_no_tls(r, code))
+		snprintf(text, size, "%s: the server there speaks no TLS (%s); write http://", url, r->error);
 	else if (code == CURLE_PEER_FAILED_VERIFICATION)
 		snprintf(text, size, "%s: its certificate is not believed (%s); tls: { ca: FILE } says by whom it may be signed",
 			 url, r->error[0] ? r->error : curl_easy_strerror(code));
