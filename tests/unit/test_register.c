@@ -45,6 +45,7 @@ static struct fake {
 	uint16_t port;
 	unsigned requests;
 	bool refuses;
+	bool denies; /* to put */
 	/* etcd */
 	int64_t lease, leases; /* 0: none; how many there were */
 	char key[80], value[120]; /* "": none */
@@ -111,6 +112,8 @@ static void answer_etcd(struct evhttp_request *q, const char *path, const json_t
 								"{\"token\":\"x\"}");
 	} else if (fake.locked) {
 		reply(q, 401, "{\"message\":\"etcdserver: invalid auth token\",\"code\":16}");
+	} else if (!strcmp(path, "/v3/kv/put") && fake.denies) {
+		reply(q, 403, "{\"error\":\"etcdserver: permission denied\",\"message\":\"etcdserver: permission denied\",\"code\":7}");
 	} else if (!strcmp(path, "/v3/lease/grant")) {
 		fake.ttl = number(root, "TTL");
 		fake.lease = 9007199254740993 + fake.leases++;
@@ -656,6 +659,25 @@ static void nobody_is_asked_without_the_token(void **state)
 	rmdir(dir);
 }
 
+static void a_user_of_etcd_without_the_right_is_told_which(void **state)
+{
+	char path[] = "/tmp/test-register-XXXXXX", keys[100];
+	_cleanup_close_ int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, "secret\n", 7), 7);
+	snprintf(keys, sizeof(keys), ", user: shunt, password-file: %s", path);
+	more_keys = keys;
+	fake.denies = true;
+	announce("etcd", "prefix: /s/", NO_CHECK);
+	run_until(info().problem[0]);
+	assert_non_null(strstr(info().problem, ": etcd says: etcdserver: permission denied; grant the user a role that "
+					       "may readwrite the prefix /s/"));
+	fake.denies = false;
+	run_until(info().registered && !info().problem[0]);
+	unlink(path);
+}
+
 static void without_its_password_etcd_is_not_asked(void **state)
 {
 	(void)state;
@@ -768,6 +790,7 @@ int main(void)
 		with_server(what_was_taken_away_with_its_predecessor_is_back_at_once),
 		with_server(a_server_that_refuses_is_a_problem_until_it_does_not),
 		with_server(nobody_is_asked_without_the_token),
+		with_server(a_user_of_etcd_without_the_right_is_told_which),
 		with_server(without_its_password_etcd_is_not_asked),
 		with_server(what_cannot_be_renewed_is_over_with_its_time),
 		with_server(a_stop_takes_everything_away),

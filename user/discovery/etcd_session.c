@@ -18,6 +18,7 @@
 struct etcd_request {
 	struct etcd_session *session;
 	struct etcd_call call;
+	char *prefix; /* of call */
 	struct http_request *http; /* NULL: waits for the token */
 	uint64_t token; /* number of the one that it has */
 	bool again; /* once more already, with a new token */
@@ -38,6 +39,7 @@ struct etcd_session {
 static void request_free(struct etcd_request *r)
 {
 	free(r->call.body);
+	free(r->prefix);
 	free(r);
 }
 
@@ -48,32 +50,48 @@ static bool token_is_refused(const char *reason)
 	return strstr(reason, "invalid auth token") || strstr(reason, "auth store is old");
 }
 
-static const char *remedy(const struct etcd_session *s, const char *reason)
+#define REMEDY 1200
+
+static const char *say_right(const struct etcd_request *r, char text[REMEDY])
+{
+	int n = snprintf(text, REMEDY, "; grant the user a role that may");
+
+	if (r->prefix)
+		snprintf(text + n, REMEDY - n, " %s the prefix %s", r->call.right, r->prefix);
+	return text;
+}
+
+/* asked: NULL: it was a login */
+static const char *remedy(const struct etcd_session *s, const struct etcd_request *asked, const char *reason,
+			  char text[REMEDY])
 {
 	if (strstr(reason, "user name is empty"))
 		return "; it wants a user: give the source user and password-file";
 	if (strstr(reason, "permission denied"))
-		return s->conf->user ? "; grant the user a role that may" : "; give the source user and password-file";
+		return s->conf->user && asked ? say_right(asked, text) : "; give the source user and password-file";
 	if (strstr(reason, "invalid user ID or password"))
 		return "; mend user or password-file of the source";
 	return "";
 }
 
-static void say(const struct etcd_session *s, const char *url, const char *reason, char *text, size_t size)
+static void say(const struct etcd_session *s, const struct etcd_request *asked, const char *url, const char *reason, char *text,
+		size_t size)
 {
-	snprintf(text, size, "%s: etcd says: %.300s%s", url, reason, remedy(s, reason));
+	char then[REMEDY];
+
+	snprintf(text, size, "%s: etcd says: %.300s%s", url, reason, remedy(s, asked, reason, then));
 }
 
 /* Of an answer that is none: its message, or its status. */
-static void say_answer(const struct etcd_session *s, const struct http_request *r, const struct http_answer *a,
-		       char *text, size_t size)
+static void say_answer(const struct etcd_session *s, const struct etcd_request *asked, const struct http_request *r,
+		       const struct http_answer *a, char *text, size_t size)
 {
 	_cleanup_free_ char *message = etcd_text(a->body, a->len, "message");
 	char status[80];
 
 	snprintf(status, sizeof(status), "status %ld%s", a->status,
 		 a->status == 404 ? "; has it the gateway /v3 (etcd 3.4 and later)?" : "");
-	say(s, http_request_url(r), message ?: status, text, size);
+	say(s, asked, http_request_url(r), message ?: status, text, size);
 }
 
 /* ---- the token ---- */
@@ -116,7 +134,7 @@ static void on_login(void *arg, const struct http_request *r, const struct http_
 	else if (strstr(a->body, NOT_ENABLED))
 		s->token = strdup("");
 	else
-		say_answer(s, r, a, s->problem, sizeof(s->problem));
+		say_answer(s, NULL, r, a, s->problem, sizeof(s->problem));
 	s->tokens += s->token != NULL;
 	if (!s->token && !s->problem[0])
 		snprintf(s->problem, sizeof(s->problem), "%s: etcd gave no token to user %s", http_request_url(r),
@@ -192,7 +210,7 @@ void etcd_refused(struct etcd_request *r, const char *reason, char *text, size_t
 {
 	if (token_is_refused(reason))
 		forget_token(r);
-	say(r->session, http_request_url(r->http), reason, text, size);
+	say(r->session, r, http_request_url(r->http), reason, text, size);
 }
 
 /* ---- requests ---- */
@@ -219,7 +237,7 @@ static void on_refused(struct etcd_request *r, const struct http_answer *a)
 			request_end(r, "out of memory", 0, "", 0);
 		return;
 	}
-	say_answer(r->session, r->http, a, problem, sizeof(problem));
+	say_answer(r->session, r, r->http, a, problem, sizeof(problem));
 	etcd_number(a->body, a->len, "code", &code);
 	if (a->status / 100 == 5)
 		http_next(r->session->http, http_request_url(r->http));
@@ -270,8 +288,10 @@ int etcd_send(struct etcd_session *s, const struct etcd_call *call, struct etcd_
 		free(r);
 		return -ENOMEM;
 	}
-	*r = (struct etcd_request){ .session = s, .call = *call };
-	if (s->conf->user && !s->token)
+	*r = (struct etcd_request){ .session = s, .call = *call, .prefix = call->prefix ? strdup(call->prefix) : NULL };
+	if (call->prefix && !r->prefix)
+		err = -ENOMEM;
+	else if (s->conf->user && !s->token)
 		wait_for_token(r);
 	else
 		err = request_start(r);

@@ -25,6 +25,7 @@ struct etcd_request;
 struct etcd_call {
 	const char *path; /* stays as it is: "/v3/kv/range" */
 	char *body; /* taken over, also on failure; NULL: out of memory */
+	const char *right, *prefix; /* that the user needs for it, "readwrite" and "/a/"; copied. NULL: that is not said */
 	bool endless; /* a stream, however long it takes */
 	void (*line)(void *arg, const char *line, size_t len); /* of a stream */
 	/* problem: there is no answer, or etcd says no, in words; code: etcd's own, 0: none. The request is over. */

@@ -32,7 +32,9 @@ typedef void (*done_fn)(void *arg, const char *problem, int code, const char *bo
 
 static int ask(struct announcement *a, const char *path, char *body, done_fn done)
 {
-	struct etcd_call call = { .path = path, .body = body, .done = done, .arg = a };
+	struct etcd_call call = {
+		.path = path, .body = body, .right = "readwrite", .prefix = a->what->name, .done = done, .arg = a
+	};
 
 	return etcd_send(a->session, &call, &a->request);
 }
