@@ -237,7 +237,9 @@ applies() { lab_in app curl -s http://127.0.0.1:9650/metrics | awk '/^shunt_sour
 	take 2
 	lab_wait 5 backends_are 10.77.0.11:80
 	lab_shunt app status | grep -q "10.77.0.12:80: by command draining (it is not there now)"
-	lab_shunt app backend enable web 10.77.0.12:80
+	[ "$(lab_shunt app backend weight web 10.77.0.12:80 7)" = "noted: it makes no difference for now" ]
+	[ "$(lab_shunt app backend weight web 10.77.0.12:80 100)" = "taken back: it makes no difference for now" ]
+	[ "$(lab_shunt app backend enable web 10.77.0.12:80)" = "taken back: it makes no difference for now" ]
 	refuse eval 'lab_shunt app status | grep -q "by command"'
 	put 2
 	lab_wait 5 two

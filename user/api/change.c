@@ -90,13 +90,23 @@ static int validate(struct call *c, const struct config *wanted)
 	return 0;
 }
 
+/* How many things commands said of endpoints. */
+static size_t said(const struct config *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_overrides; i++)
+		n += c->overrides[i].has_weight + c->overrides[i].has_admin;
+	return n;
+}
+
 /* What is listed becomes wanted. Nothing happens when they are equal. */
 static int commit(struct call *c, const struct config *wanted)
 {
 	_cleanup_(merged_clear) struct merged m = {};
 	struct api_context *x = c->api->x;
 	json_t *changes;
-	bool differs;
+	bool differs, less;
 	int status = validate(c, wanted);
 
 	if (status)
@@ -105,9 +115,11 @@ static int commit(struct call *c, const struct config *wanted)
 		return call_error(c, 500, "what is wanted and what sources found cannot be merged; the daemon's log says why");
 	changes = change_list(api_running(c->api), m.config);
 	differs = config_differs(x->listed, wanted) || !config_overrides_equal(x->listed, wanted);
+	less = said(wanted) < said(x->listed); /* what is listed is wanted when that is applied */
 	status = differs || json_array_size(changes) ? change_apply(c, wanted) : 0;
 	if (differs && !json_array_size(changes))
-		json_array_append_new(changes, json_string("noted: it makes no difference for now"));
+		json_array_append_new(changes, json_sprintf("%s: it makes no difference for now",
+							    less ? "taken back" : "noted"));
 	if (status) {
 		json_decref(changes);
 		return status;
