@@ -1036,7 +1036,7 @@ static void a_user_without_rights_is_a_problem_until_they_are_given(void **state
 	fake.denied = true;
 	begin();
 	run_until(heard.problems >= 2);
-	assert_non_null(strstr(heard.problem, "permission denied; grant the user a role that may"));
+	assert_non_null(strstr(heard.problem, "permission denied; grant the user a role that may read the prefix /s/"));
 	fake.denied = false;
 	run_until(heard.answers == 1 && fake.stream);
 	fake.denied = true;

@@ -510,8 +510,6 @@ static void add_discover(struct reader *r, const struct node *item, struct servi
 void read_discovers(struct reader *r, const struct key *k, const struct node *value, void *field)
 {
 	(void)k;
-	if (value->kind == NODE_LIST && !value->first)
-		mistake(r->mistakes, value->line, "\"discover\" is empty; write, for example, { consul: { service: web } }, or remove it");
 	for (const struct node *item = node_items(value); item && !mistakes_full(r->mistakes); item = node_after(value, item))
 		add_discover(r, item, field);
 }

@@ -30,6 +30,7 @@
 #define SOON_MS 1000 /* a stream that ends before was no good */
 #define KEYS_PER_MS 500 /* of the pause between two snapshots */
 #define PROBLEM 1600
+#define READS(w) .right = "read", .prefix = (w)->what->name /* what a user of etcd needs for a call */
 
 uint32_t etcd_pulse_ms = 5000;
 
@@ -198,7 +199,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct etcd_watch *w = arg;
 	struct etcd_call call = {
-		.path = "/v3/kv/range", .body = etcd_ask_one(w->what->name), .done = on_pulse, .arg = w
+		.path = "/v3/kv/range", .body = etcd_ask_one(w->what->name), .done = on_pulse, .arg = w, READS(w)
 	};
 
 	(void)fd;
@@ -324,6 +325,7 @@ static int watch(struct etcd_watch *w)
 	struct etcd_call call = { .path = "/v3/watch",
 				  .body = etcd_ask_watch(w->what->name, w->head.revision + 1),
 				  .endless = true,
+				  READS(w),
 				  .line = on_line,
 				  .done = on_stream_over,
 				  .arg = w };
@@ -390,7 +392,7 @@ static void on_page(void *arg, const char *problem, int code, const char *body, 
 /* Of the revision of the first page, so that all are of one moment. */
 static int ask_page(struct etcd_watch *w, const struct etcd_pair *after)
 {
-	struct etcd_call call = { .path = "/v3/kv/range", .done = on_page, .arg = w };
+	struct etcd_call call = { .path = "/v3/kv/range", .done = on_page, .arg = w, READS(w) };
 
 	call.body = etcd_ask_range(w->what->name, after ? after->key : NULL, after ? after->key_len : 0, PAGE,
 				   w->listed.revision);
