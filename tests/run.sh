@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Runs every test and sums up: the architecture, the simulation, the corpora of the fuzz targets, the unit tests and the
-# programs' tests, which compute, and beside them the end-to-end tests, which mostly wait, in two queues: those of
-# discovery, and the rest. All speak TAP. A program that crashes, hangs or ends before its plan does counts as failed. The
+# Runs every test and sums up, in three queues beside each other that are about equally long: the architecture, the
+# simulation, the corpora of the fuzz targets and the programs' tests; the unit tests and the end-to-end tests of
+# discovery; the other end-to-end tests. All speak TAP. A program that crashes, hangs or ends before its plan does counts as
+# failed. The
 # last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
 #
 # A line "# result: ..." of a test is shown.
@@ -94,19 +95,24 @@ report() {
 	sed 's/^/        | /' "$out"
 }
 
+# all_of unit|bpftest
+all_of() {
+	local test
+	for test in "$BUILD/$1"/test_*; do
+		[ -f "$test" ] && [ -x "$test" ] || continue
+		run "$1/${test##*/}" "$test"
+	done
+}
+
 compute() {
-	local test kind
+	local test
 	run rooms tests/rooms.sh
 	run sim tests/sim.sh
 	for test in tests/fuzz/fuzz_*.c; do
 		test=$(basename "${test#tests/fuzz/fuzz_}" .c)
 		run "fuzz/$test" "$BUILD/replay/$test" "$test" "tests/fuzz/corpus/$test"
 	done
-	for test in "$BUILD"/unit/test_* "$BUILD"/bpftest/test_*; do
-		[ -f "$test" ] && [ -x "$test" ] || continue
-		kind=${test%/*}
-		run "${kind##*/}/${test##*/}" "$test"
-	done
+	all_of bpftest
 }
 
 # of_discovery FILE: a test about sources, most of which wait for servers
@@ -150,12 +156,15 @@ side_by_side() {
 
 case $ONLY in
 compute) compute ;;
-discovery) end_to_end of_discovery ;;
+discovery)
+	all_of unit
+	end_to_end of_discovery ;;
 *)
 	if [ -z "$pattern" ] && [ "$(nproc)" -gt 1 ]; then
 		side_by_side
 	else
 		compute
+		all_of unit
 		end_to_end
 	fi ;;
 esac

@@ -408,10 +408,12 @@ three="10.77.0.21 10.77.0.22 10.77.0.23"
 
 # Whom one of the three (that still live) has for a leader.
 leader() {
-	local at
+	local at who
 	for at in $three; do
-		api "$at" GET status/leader | jq -er 'select(. != "") | split(":")[0]' && return
+		who=$(api "$at" GET status/leader | jq -r 'select(. != "") | split(":")[0]') # jq is content with nothing at all
+		[ -z "$who" ] || break
 	done
+	[ -n "$who" ] && echo "$who"
 }
 
 # An election is the servers' own affair: on a busy machine they may need several.
