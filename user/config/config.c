@@ -60,8 +60,9 @@ static const struct node *find_named_item(const struct node *list, const char *s
 }
 
 /*
- * The model says what is wrong with a service, a backend or an announcement, not with which key; but its sentences name the keys as the
- * file does, so that following them into the tree gives the line ("health: timeout (5000 ms) is longer ...").
+ * The model says what is wrong with a service, a backend or an announcement, not with which key; but its sentences name
+ * the keys as the file does, so that following them into the tree gives the line ("health: timeout (5000 ms) is longer
+ * ...").
  */
 static size_t line_of(const struct node *at, const char *sentence)
 {

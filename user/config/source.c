@@ -52,6 +52,7 @@ static bool host_is_fine(const char *host, size_t len)
 static bool path_is_fine(const char *path)
 {
 	static const char *const own[] = { "/v1", "/v3", "/api", "/apis" };
+
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		if (!strncmp(path, own[i], strlen(own[i])) && (path[strlen(own[i])] == '/' || !path[strlen(own[i])]))
 			return false;
@@ -258,7 +259,8 @@ static void say_no_kind(struct reader *r, const struct node *map, const struct s
 		return;
 	}
 	list_names(kinds, n, list, sizeof(list));
-	mistake(r->mistakes, map->line, "%s names no kind of source; write, for example, %s; the kinds are %s", s->what, example, list);
+	mistake(r->mistakes, map->line, "%s names no kind of source; write, for example, %s; the kinds are %s", s->what,
+		example, list);
 }
 
 /* The one key among those of a mapping that names a kind of source; NULL (said): none does, or several. */
