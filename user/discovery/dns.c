@@ -137,20 +137,14 @@ static bool is_usable(const struct addr *a)
 	return !addr_is_unspecified(a) && !addr_is_multicast(a) && !addr_is_broadcast(a);
 }
 
+static int compare_name(const void *name, const void *host)
+{
+	return strcmp(name, ((const struct host *)host)->name);
+}
+
 static struct host *host_find(const struct watch *w, const char *name)
 {
-	for (size_t low = 0, high = w->n_hosts; low < high;) {
-		size_t middle = (low + high) / 2;
-		int order = strcmp(name, w->hosts[middle].name);
-
-		if (!order)
-			return &w->hosts[middle];
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return NULL;
+	return w->n_hosts ? bsearch(name, w->hosts, w->n_hosts, sizeof(*w->hosts), compare_name) : NULL;
 }
 
 struct gathered {

@@ -11,6 +11,7 @@
 
 #include "base/clean.h"
 #include "base/hash.h"
+#include "base/search.h"
 #include "base/text.h"
 #include "config/config.h"
 
@@ -44,20 +45,15 @@ static void file_remove(struct folder *d, struct file *f)
 	memmove(f, f + 1, (--d->n - at) * sizeof(*f));
 }
 
+static int compare_name(const void *file, const void *name)
+{
+	return strcmp(((const struct file *)file)->name, name);
+}
+
 /* Where the name is, or would be. */
 static size_t file_place(const struct folder *d, const char *name)
 {
-	size_t low = 0, high = d->n;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (strcmp(d->files[middle].name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(name, d->files, d->n, sizeof(*d->files), compare_name);
 }
 
 struct file *folder_find(const struct folder *d, const char *name)

@@ -7,24 +7,20 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/search.h"
 #include "discovery/kubernetes_answer.h"
+
+static int compare_key(const void *object, const void *key)
+{
+	return strcmp(((const struct kubernetes_object *)object)->key, key);
+}
 
 /* Where it is, or would be. */
 static size_t place(const struct kubernetes_objects *o, const char *key)
 {
-	size_t low = 0, high = o->n;
-
 	if (o->n && strcmp(o->objects[o->n - 1].key, key) < 0) /* as a list comes: sorted */
 		return o->n;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (strcmp(o->objects[middle].key, key) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(key, o->objects, o->n, sizeof(*o->objects), compare_key);
 }
 
 static bool is_at(const struct kubernetes_objects *o, size_t at, const char *key)

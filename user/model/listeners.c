@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/search.h"
 #include "model/validate.h"
 
 static int by_listen(const void *a, const void *b)
@@ -52,20 +53,15 @@ void validate_listeners(const struct config *c, const struct listeners *all, str
 	}
 }
 
+static int compare_listen(const void *listener, const void *listen)
+{
+	return listen_compare(((const struct listener *)listener)->at, listen);
+}
+
 /* First listener that is not below this one. */
 static size_t place(const struct listeners *all, const struct listen *l)
 {
-	size_t low = 0, high = all->n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (listen_compare(all->list[middle].at, l) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(l, all->list, all->n, sizeof(*all->list), compare_listen);
 }
 
 size_t listeners_at(const struct listeners *all, const struct addr *a)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/search.h"
 #include "model/copy.h"
 
 const char *const algorithm_names[4] = { "consistent", "round-robin", "random", "least-connections" };
@@ -179,20 +180,15 @@ void config_normalise(struct config *c)
 	sort(c->services, c->n_services, sizeof(*c->services), by_name);
 }
 
+static int compare_name(const void *service, const void *name)
+{
+	return strcmp(((const struct service *)service)->name, name);
+}
+
 /* First service whose name is not below this one. */
 static size_t place(const struct config *c, const char *name)
 {
-	size_t low = 0, high = c->n_services;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (strcmp(c->services[middle].name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(name, c->services, c->n_services, sizeof(*c->services), compare_name);
 }
 
 static bool is_named(const struct config *c, size_t i, const char *name)

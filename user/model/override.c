@@ -5,35 +5,36 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/search.h"
 #include "model/copy.h"
 #include "model/model.h"
 
-static int compare(const struct override *o, const char *service, const struct endpoint *at)
+static int compare(const void *override, const void *key)
 {
-	int order = strcmp(o->service, service);
+	const struct override *o = override, *k = key;
+	int order = strcmp(o->service, k->service);
 
-	return order ? order : endpoint_compare(&o->at, at);
+	return order ? order : endpoint_compare(&o->at, &k->at);
+}
+
+static struct override key_of(const char *service, const struct endpoint *at)
+{
+	return (struct override){ .service = (char *)service, .at = *at };
 }
 
 /* The first that is not before. */
 static size_t place(const struct config *c, const char *service, const struct endpoint *at)
 {
-	size_t low = 0, high = c->n_overrides;
+	const struct override key = key_of(service, at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (compare(&c->overrides[middle], service, at) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(&key, c->overrides, c->n_overrides, sizeof(*c->overrides), compare);
 }
 
 static bool is_at(const struct config *c, size_t i, const char *service, const struct endpoint *at)
 {
-	return i < c->n_overrides && !compare(&c->overrides[i], service, at);
+	const struct override key = key_of(service, at);
+
+	return i < c->n_overrides && !compare(&c->overrides[i], &key);
 }
 
 const struct override *config_override(const struct config *c, const char *service, const struct endpoint *at)
@@ -115,7 +116,7 @@ bool config_overrides_equal(const struct config *a, const struct config *b)
 	for (size_t i = 0; i < a->n_overrides; i++) {
 		const struct override *x = &a->overrides[i], *y = &b->overrides[i];
 
-		if (compare(x, y->service, &y->at) || x->has_weight != y->has_weight || x->has_admin != y->has_admin ||
+		if (compare(x, y) || x->has_weight != y->has_weight || x->has_admin != y->has_admin ||
 		    (x->has_weight && x->weight != y->weight) || (x->has_admin && x->admin != y->admin))
 			return false;
 	}

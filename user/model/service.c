@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clean.h"
+#include "base/search.h"
 #include "model/copy.h"
 #include "model/model.h"
 
@@ -118,20 +119,15 @@ unsigned service_is_at(const struct config *c, const struct service *s)
 	return s->at & ((edge ? AT_EDGE : 0) | (socket ? AT_SOCKET : 0));
 }
 
+static int compare_at(const void *backend, const void *at)
+{
+	return endpoint_compare(&((const struct backend *)backend)->at, at);
+}
+
 /* First backend that is not below `at`. */
 static size_t place(const struct service *s, const struct endpoint *at)
 {
-	size_t low = 0, high = s->n_backends;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (endpoint_compare(&s->backends[middle].at, at) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_place(at, s->backends, s->n_backends, sizeof(*s->backends), compare_at);
 }
 
 static bool is_at(const struct service *s, size_t i, const struct endpoint *at)
