@@ -314,7 +314,8 @@ static void tick_service(struct live *l, struct reconcile *r)
 {
 	struct look k = {};
 
-	places_go_on(l, r);
+	if (l->n_retiring)
+		places_go_on(l, r);
 	if (meet_deadlines(l, r)) {
 		live_write_slots(l, r, l->first_slot, l->n_slots);
 		keep_purge(l, r);
