@@ -47,13 +47,19 @@ owners() {
 	[ "$(awk -v t="$verdict" '$1 > t' "$LAB_DIR/load.txt" | grep -c 'b2$')" = 0 ]
 }
 
+# Connections of the client to a service's address: their local ports, one a line.
+client_ports() { lab_in client ss -tnH state established dst "$1" | awk '{ sub(/.*:/, "", $3); print $3 }'; }
+
+# all_connected: the 24 downloads
+all_connected() { [ "$(client_ports 192.0.2.10 | wc -l)" = 24 ]; }
+
 # slow_begin: 24 downloads of four seconds each, over a connection each; a line of $LAB_DIR/slow.txt for each that ended
 slow_begin() {
 	rm -f "$LAB_DIR/slow.txt"
 	lab_spawn client client/slow.out bash -c 'curl -s -Z --parallel-immediate --parallel-max 24 -o /dev/null --max-time 20 \
 		-w "%{exitcode} %{size_download} %header{x-backend}\n" "http://192.0.2.10/slow/4M?[1-24]" > "$0"' "$LAB_DIR/slow.txt"
 	slow_pid=$LAB_PID
-	sleep 1 # they are under way
+	lab_wait 5 all_connected
 }
 
 slow_end() {
@@ -93,28 +99,27 @@ all_complete() { awk '$1 != 0 || $2 != 4000000 { broken++ } END { exit broken > 
 	all_complete
 }
 
-# Connections of the client to a service's address: their local ports, one a line.
-client_ports() { lab_in client ss -tnH state established dst "$1" | awk '{ sub(/.*:/, "", $3); print $3 }'; }
-
 noted_flows() { lab_shunt balancer -j flow list web --state open | jq -e --argjson n "$1" '.total >= $n'; }
 
 @test "connections that a change left where they were are listed with their backends" {
 	local downloads=$LAB_DIR/downloads.txt port noted at
 	lab_wait 5 eval 'lab_shunt balancer -j status | jq -e ".uptime_seconds > 3"' # no service is young
 	lab_shunt balancer backend delete web 10.77.0.14:80
-	lab_spawn client client/downloads.out bash -c 'curl -s -Z --parallel-immediate --parallel-max 24 -o /dev/null --max-time 20 \
+	lab_spawn client client/downloads.out bash -c 'exec curl -s -Z --parallel-immediate --parallel-max 24 -o /dev/null --max-time 60 \
 		-w "%{local_port} %{exitcode} %header{x-backend}\n" "http://192.0.2.10/slow/4M?[1-24]" > "$0"' "$downloads"
-	lab_wait 5 eval '[ "$(client_ports 192.0.2.10 | wc -l)" = 24 ]'
+	lab_wait 5 all_connected
 	lab_shunt balancer backend add web 10.77.0.14:80 weight 300 # half of the slots
 	lab_wait 5 noted_flows 1
+	kill -STOP "$LAB_PID" # the downloads stay open for as long as it takes to look at them
 	for port in $(client_ports 192.0.2.10); do
 		echo "$port $(lab_shunt balancer -j flow show "10.77.0.2:$port" 192.0.2.10:80/tcp | jq -r '.flow.backend')"
 	done > "$LAB_DIR/noted.txt"
 	lab_shunt balancer -j flow list web | jq -e '.max_flows > 0 and .total == (.flows | length) and
-		all(.flows[]; .service == "web" and .age_seconds < 20)'
-	at=$(lab_shunt balancer -j flow list web --limit 1 | jq -r '.flows[].backend')
+		all(.flows[]; .service == "web" and (.state != "open" or .age_seconds < 20))'
+	at=$(lab_shunt balancer -j flow list web --state open --limit 1 | jq -r '.flows[].backend')
 	lab_shunt balancer flow list web --backend "$at" --state open --limit 5 |
 		awk -v at="$at" 'NR > 1 && ($1 != "web" || $3 != at || $4 != "open") { bad = 1 } END { exit bad || NR < 2 }'
+	kill -CONT "$LAB_PID"
 	lab_in balancer curl -sf http://127.0.0.1:9650/metrics | grep -q '^shunt_flows_noted_total{service="web"} [1-9]'
 	lab_shunt balancer -j status | jq -e '.limits.flows.used > 0 and .limits.flows.of >= .limits.flows.used'
 	lab_wait 25 lab_gone "$LAB_PID"
