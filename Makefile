@@ -13,6 +13,8 @@ CC = gcc
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
 PREFIX ?= /usr
+# of what a target builds before it runs it: the cores there are, if the caller did not say
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 CFLAGS ?= -O2 -g
@@ -201,27 +203,27 @@ deps:
 	tools/deps.sh
 
 demo: deps
-	$(MAKE) --no-print-directory all
+	$(MAKE) $(JOBS) --no-print-directory all
 	BUILD=$(BUILD) tools/demo.sh
 
 test: deps
-	$(MAKE) --no-print-directory all tests
+	$(MAKE) $(JOBS) --no-print-directory all tests
 	BUILD=$(BUILD) tests/run.sh
 
 # without those whose ways to a service are compared with ours, or that are asked for services, their rows are skipped
 bench: deps
 	tools/deps.sh haproxy nftables etcd-server || true
 	BUILD=$(BUILD) tools/consul.sh > /dev/null || true
-	$(MAKE) --no-print-directory all benches
+	$(MAKE) $(JOBS) --no-print-directory all benches
 	BUILD=$(BUILD) tools/bench.sh
 
 soak: deps
-	$(MAKE) --no-print-directory all tests
+	$(MAKE) $(JOBS) --no-print-directory all tests
 	BUILD=$(BUILD) SOAK=1 tests/run.sh
 
 fuzz:
 	tools/deps.sh libclang-rt-14-dev
-	$(MAKE) --no-print-directory fuzzers
+	$(MAKE) $(JOBS) --no-print-directory fuzzers
 	BUILD=$(BUILD) tests/fuzz/run.sh $(FUZZ)
 
 kernels: all

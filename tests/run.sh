@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Runs every test and sums up, in three queues beside each other that are about equally long: the architecture, the
-# simulation, the corpora of the fuzz targets and the programs' tests; the unit tests and the end-to-end tests of
-# discovery; the other end-to-end tests. All speak TAP. A program that crashes, hangs or ends before its plan does counts as
-# failed. The
-# last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed or nothing ran.
+# Runs every test and sums up. Three workers take them beside each other, each beginning with tests of another kind: those
+# that compute (the architecture, the simulation, the corpora of the fuzz targets, the programs' tests, which share names
+# of pins and cgroups: one worker has them all), unit tests, end-to-end tests. All speak TAP. A program that crashes, hangs
+# or ends before its plan does counts as failed. The last line is "N passed, N failed, N skipped"; the exit status is 1 if
+# any failed or nothing ran.
 #
 # A line "# result: ..." of a test is shown.
 #
@@ -23,6 +23,8 @@ limit=${limit:-300}
 pattern=$1
 passed=0 failed=0 skipped=0
 out=$(mktemp) && beside=$(mktemp -d) || exit 1
+taken=${TAKEN:-$beside/taken} # a folder for each test that a worker took
+mkdir -p "$taken" || exit 1
 
 # Labs that a test did not live to remove.
 sweep() {
@@ -63,6 +65,7 @@ run() {
 	local name=$1 status begin ok not_ok skip plans
 	shift
 	[[ $name == *"$pattern"* ]] || return 0
+	mkdir "$taken/${name//\//.}" 2> /dev/null || return 0
 	[ ! -t 1 ] || printf '  ...   %s\r' "$name"
 	begin=${EPOCHREALTIME/./}
 	set -m
@@ -115,25 +118,20 @@ compute() {
 	all_of bpftest
 }
 
-# of_discovery FILE: a test about sources, most of which wait for servers
-of_discovery() { grep -q '^load discovery\|discover: {' "$1"; }
-
-# end_to_end [CONDITION]: those for which it holds
 end_to_end() {
 	local test
 	for test in tests/e2e/*.bats; do
 		[ -e "$test" ] || continue
-		"${@:-true}" "$test" || continue
 		run "e2e/$(basename "$test" .bats)" bats --tap "$test"
 		sweep
 	done
 }
 
-not_of_discovery() { ! of_discovery "$1"; }
+units() { all_of unit; }
 
-# This script again, for a part of them: its output comes when all is done.
+# This script again, as another worker: its output comes when all is done.
 start_beside() {
-	ONLY=$1 tests/run.sh > "$beside/$1" 2>&1 &
+	FIRST=$1 TAKEN=$taken tests/run.sh > "$beside/$1" 2>&1 &
 	others="$others $!"
 }
 
@@ -146,26 +144,22 @@ take_from_beside() {
 
 side_by_side() {
 	start_beside compute
-	start_beside discovery
-	end_to_end not_of_discovery
+	start_beside units
+	end_to_end; units
 	wait
 	others=
 	take_from_beside compute
-	take_from_beside discovery
+	take_from_beside units
 }
 
-case $ONLY in
-compute) compute ;;
-discovery)
-	all_of unit
-	end_to_end of_discovery ;;
+case $FIRST in
+compute) compute; units; end_to_end ;;
+units) units; end_to_end ;;
 *)
 	if [ -z "$pattern" ] && [ "$(nproc)" -gt 1 ]; then
 		side_by_side
 	else
-		compute
-		all_of unit
-		end_to_end
+		compute; units; end_to_end
 	fi ;;
 esac
 

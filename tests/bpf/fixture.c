@@ -13,8 +13,6 @@
 #include "edge.skel.h"
 #include "backend.skel.h"
 
-#define LOG2_HOMES 8 /* of listeners */
-
 #define must(condition) _assert_true((uintptr_t)(condition), #condition, __FILE__, __LINE__)
 
 /* ---- namespace ---- */
@@ -56,7 +54,7 @@ const char *the_case(void)
 struct shunt_settings fixture_settings(void)
 {
 	struct shunt_settings s = { .seed = 0x0123456789abcdefull, .icmp_rate = 1000, .n_allow = 2,
-				    .listener_shift = 64 - LOG2_HOMES };
+				    .listener_shift = 64 - LOADED_LOG2_HOMES };
 
 	s.source4 = (struct shunt_prefix){ addr_of("10.99.0.0"), addr_of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:0") };
 	s.source6 = (struct shunt_prefix){ addr_of("fd00:99::"), addr_of("ffff:ffff:ffff:ffff:ffff:ffff::") };
@@ -65,66 +63,10 @@ struct shunt_settings fixture_settings(void)
 	return s;
 }
 
-static void size_map(struct bpf_object *o, const char *name, uint32_t entries)
+struct fixture *fixture_open(const struct shunt_settings *settings, const struct loaded_sizes *sizes)
 {
-	must(bpf_map__set_max_entries(bpf_object__find_map_by_name(o, name), entries) == 0);
-}
-
-static void size_maps(struct bpf_object *o, const struct fixture_sizes *sizes)
-{
-	size_map(o, "listeners", (1 << LOG2_HOMES) + SHUNT_LISTENER_PROBES);
-	size_map(o, "services", sizes->services);
-	size_map(o, "icmp_buckets", sizes->services);
-	size_map(o, "hop_buckets", sizes->services);
-	size_map(o, "service_info", sizes->services);
-	size_map(o, "slots", sizes->slots);
-	size_map(o, "alternates", sizes->slots);
-	size_map(o, "members", sizes->members);
-	size_map(o, "member_counters", sizes->members);
-	size_map(o, "backends", sizes->backends);
-	size_map(o, "flows", sizes->services << FIXTURE_LOG2_BUCKETS);
-	size_map(o, "flow_counters", sizes->services);
-	size_map(o, "quic_servers", sizes->members);
-	size_map(o, "drops", 64);
-}
-
-static void share_maps(struct bpf_object *to, struct bpf_object *from)
-{
-	struct bpf_map *map;
-
-	bpf_object__for_each_map(map, to) {
-		struct bpf_map *other = bpf_object__find_map_by_name(from, bpf_map__name(map));
-
-		if (!bpf_map__is_internal(map) && other)
-			must(bpf_map__reuse_fd(map, bpf_map__fd(other)) == 0);
-	}
-}
-
-static void load_edge(struct fixture *f)
-{
-	must((f->edge = edge__open()));
-	f->edge->rodata->settings = f->settings;
-	size_maps(f->edge->obj, &f->sizes);
-	if (f->settings.features & SHUNT_FEATURE_FRAGS)
-		must(bpf_program__set_flags(f->edge->progs.shunt_edge, BPF_F_XDP_HAS_FRAGS) == 0);
-	must(edge__load(f->edge) == 0);
-}
-
-static void load_backend(struct fixture *f)
-{
-	must((f->backend = backend__open()));
-	f->backend->rodata->settings = f->settings;
-	size_maps(f->backend->obj, &f->sizes);
-	share_maps(f->backend->obj, f->edge->obj);
-	if (f->settings.features & SHUNT_FEATURE_FRAGS)
-		must(bpf_program__set_flags(f->backend->progs.shunt_backend, BPF_F_XDP_HAS_FRAGS) == 0);
-	must(backend__load(f->backend) == 0);
-}
-
-struct fixture *fixture_open(const struct shunt_settings *settings, const struct fixture_sizes *sizes)
-{
-	static const struct fixture_sizes small = { FIXTURE_MEMBERS, FIXTURE_BACKENDS, FIXTURE_SERVICES,
-						    FIXTURE_SLOTS };
+	static const struct loaded_sizes small = { FIXTURE_MEMBERS, FIXTURE_BACKENDS, FIXTURE_SERVICES,
+						   FIXTURE_SLOTS };
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	must(f);
@@ -133,8 +75,9 @@ struct fixture *fixture_open(const struct shunt_settings *settings, const struct
 	f->sizes = sizes ? *sizes : small;
 	f->cpus = libbpf_num_possible_cpus();
 	f->ingress = IFINDEX_IN;
-	load_edge(f);
-	load_backend(f);
+	f->loaded = loaded_take(&f->settings, &f->sizes);
+	f->edge = f->loaded->edge;
+	f->backend = f->loaded->backend;
 	return f;
 }
 
@@ -142,8 +85,7 @@ void fixture_close(struct fixture *f)
 {
 	if (!f)
 		return;
-	backend__destroy(f->backend);
-	edge__destroy(f->edge);
+	loaded_give(f->loaded);
 	free(f);
 }
 
@@ -176,7 +118,7 @@ void filter_set(struct fixture *f, const char *address, bool on)
 /* The place of the listener, or the first empty one. */
 static uint32_t listener_place(struct fixture *f, const struct shunt_addr *a, uint16_t port, uint8_t proto)
 {
-	uint32_t place = shunt_listener_home(listener_hash(a, port, proto), 64 - LOG2_HOMES);
+	uint32_t place = shunt_listener_home(listener_hash(a, port, proto), 64 - LOADED_LOG2_HOMES);
 	uint32_t key = shunt_listener_key(htons(port), proto);
 	struct shunt_listener l;
 

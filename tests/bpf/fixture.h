@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include <linux/bpf.h>
 
+#include "loaded.h"
 #include "packet.h"
 
 /* Interfaces of the namespace, besides lo: two veth pairs, tb-in and tb-peer, tb-out and tb-far. */
@@ -28,7 +29,7 @@
 #define FIXTURE_BACKENDS 64
 #define FIXTURE_SERVICES 16
 #define FIXTURE_SLOTS 2048
-#define FIXTURE_LOG2_BUCKETS 12 /* of each service in the flow cache */
+#define FIXTURE_LOG2_BUCKETS LOADED_LOG2_BUCKETS
 #define META_MAX 252
 
 enum program { EDGE, BACKEND };
@@ -51,9 +52,8 @@ struct fixture {
 	struct shunt_settings settings;
 	struct edge *edge;
 	struct backend *backend;
-	struct fixture_sizes {
-		uint32_t members, backends, services, slots;
-	} sizes;
+	struct loaded_sizes sizes;
+	struct loaded *loaded;
 	int cpus;
 	enum program program; /* that runs */
 	uint32_t ingress; /* interface that packets come in on */
@@ -68,8 +68,9 @@ struct fixture {
 
 int fixture_namespace(void **state); /* group setup: a namespace with the interfaces, and one CPU */
 struct shunt_settings fixture_settings(void); /* usual ones */
-/* Loads both programs, which share their maps. sizes NULL: the usual, small ones. Fails the test if it cannot. */
-struct fixture *fixture_open(const struct shunt_settings *settings, const struct fixture_sizes *sizes);
+/* Both programs, which share their maps; the maps are empty. sizes NULL: the usual, small ones. Fails the test if it
+ * cannot. */
+struct fixture *fixture_open(const struct shunt_settings *settings, const struct loaded_sizes *sizes);
 void fixture_close(struct fixture *f);
 
 /* Says in which case of a loop a test is; printed when it fails. Forgotten when a fixture is opened. */

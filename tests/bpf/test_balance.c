@@ -39,7 +39,7 @@ static void slot_world(struct fixture *f)
 
 static int balance_setup(void **state)
 {
-	static const struct fixture_sizes sizes = { .members = 2048, .backends = 2048, .services = 16, .slots = 4096 };
+	static const struct loaded_sizes sizes = { .members = 2048, .backends = 2048, .services = 16, .slots = 4096 };
 	struct shunt_settings s = fixture_settings();
 
 	*state = fixture_open(&s, &sizes);
@@ -208,7 +208,7 @@ static void the_outer_source_spreads_the_flows_of_one_slot(void **state)
 
 static void another_seed_spreads_the_same_flows_otherwise(void **state)
 {
-	static const struct fixture_sizes sizes = { .members = 2048, .backends = 2048, .services = 16, .slots = 4096 };
+	static const struct loaded_sizes sizes = { .members = 2048, .backends = 2048, .services = 16, .slots = 4096 };
 	struct shunt_settings s = fixture_settings();
 	uint32_t same = 0;
 	static uint16_t before[1000];
