@@ -446,5 +446,6 @@ static int consul_open(const struct source_env *env, const struct source *conf, 
 }
 
 const struct source_ops source_consul = {
-	.open = consul_open, .close = consul_close, .watch = consul_watch, .unwatch = consul_unwatch
+	.open = consul_open, .close = consul_close, .watch = consul_watch, .unwatch = consul_unwatch,
+	.one_at_a_time = true
 };

@@ -339,5 +339,6 @@ static void unwatch(void *arg)
 }
 
 const struct source_ops source_kubernetes = {
-	.open = open_source, .close = close_source, .watch = watch, .unwatch = unwatch
+	.open = open_source, .close = close_source, .watch = watch, .unwatch = unwatch,
+	.one_at_a_time = true
 };

@@ -31,6 +31,7 @@ struct source_ops {
 	/* what stays as long as the watch does; f is told, but not from within this call. -errno, logged */
 	int (*watch)(void *source, const struct discover *what, struct finder *f, void **out);
 	void (*unwatch)(void *watch);
+	bool one_at_a_time; /* a problem is that of one of its servers, and the next attempt is another's */
 };
 extern const struct source_ops source_consul, source_kubernetes, source_etcd, source_dns, source_files;
 

@@ -33,12 +33,11 @@ static void test_freep(struct discovery_test **t)
 	discovery_test_cancel(*t);
 }
 
-/* One of several servers may be ill: each is tried. Those of DNS and etcd are, before there is a problem at all. */
+/* One of several servers may be ill: each is tried. */
 static bool is_decided(const struct finder *f)
 {
-	const struct source *s = &f->source->conf;
-	bool each = f->watch && s->servers.n && (s->kind == SOURCE_CONSUL || s->kind == SOURCE_KUBERNETES);
-	size_t tries = each ? s->servers.n : 1;
+	const struct opened *o = f->source;
+	size_t tries = f->watch && o->ops->one_at_a_time && o->conf.servers.n ? o->conf.servers.n : 1;
 
 	return f->standing.answers || f->denied_none || f->standing.problems >= tries;
 }
