@@ -230,6 +230,16 @@ heal() {
 	calm
 }
 
+@test "of two servers one is dead: the other is asked, and to try the source is to try both" {
+	calm
+	SOURCES=${SOURCES/"\"https://$registry4:6443\""/"[\"https://$registry4:6444\", \"https://$registry4:6443\"]"} reload
+	give_three
+	lab_wait 15 three
+	lab_shunt app source test "kubernetes: { service: web, port: http }" | grep -q "answers with 3 endpoints"
+	reload
+	calm
+}
+
 @test "several ports and none chosen: the sentence lists them" {
 	calm
 	kube '{"slice":{"name":"api-1","service":"api","ports":{"http":80,"metrics":9090},"ready":["10.77.0.13"]}}'
