@@ -20,8 +20,12 @@
 
 struct finder {
 	unsigned answers, sames, problems;
+	bool answered; /* since the last problem */
+	double answered_s; /* when the last answer came */
+	size_t n; /* how many it has */
 	char *set; /* "10.0.0.1:80*100 10.0.0.2:80*50": in the source's order */
-	char version[64], note[1024], problem[1024]; /* problem: "" again after an answer, unless that says what is wrong with it */
+	char version[64], note[1024];
+	char problem[1600]; /* "" again after an answer, unless that says what is wrong with it */
 	bool wrong; /* of the last answer */
 	struct backend before[8]; /* the set that is in force, unless it is larger */
 	size_t n_before;
@@ -29,6 +33,7 @@ struct finder {
 };
 
 static struct event_base *base;
+static char last_problem[1600]; /* of any finder, for the words of a test that fails */
 
 void found(struct finder *f, const struct answer *a)
 {
@@ -46,10 +51,13 @@ void found(struct finder *f, const struct answer *a)
 	snprintf(f->problem, sizeof(f->problem), "%s", a->wrong ? a->note : "");
 	f->wrong = a->wrong;
 	f->answers++;
+	f->answered = true;
+	f->n = a->n;
 	f->has_before = true;
 	f->n_before = a->n <= 8 ? a->n : 0;
 	if (f->n_before)
 		memcpy(f->before, a->backends, a->n * sizeof(*a->backends));
+	f->answered_s = now_s(); /* behind all that is done here, which is none of the source's time */
 }
 
 void found_same(struct finder *f)
@@ -66,7 +74,9 @@ void found_problem(struct finder *f, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(f->problem, sizeof(f->problem), fmt, args);
 	va_end(args);
+	memcpy(last_problem, f->problem, sizeof(last_problem));
 	f->problems++;
+	f->answered = false;
 }
 
 const struct backend *found_before(const struct finder *f, size_t *n)
@@ -75,8 +85,13 @@ const struct backend *found_before(const struct finder *f, size_t *n)
 	return f->has_before ? f->before : NULL;
 }
 
-/* Fails the test if it never is so. */
-#define run_until(condition) assert_true(loop_until(base, condition))
+/* Fails the test if it is not so in time. */
+#define run_within(seconds, condition) \
+	do { \
+		if (!loop_within(base, seconds, condition)) \
+			fail_msg("not so in time: %s (last problem: %s)", #condition, last_problem); \
+	} while (0)
+#define run_until(condition) run_within(DEADLINE_S, condition)
 
 static inline void run_for(double seconds)
 {

@@ -15,19 +15,17 @@
 #include <event2/http.h>
 #include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clean.h"
 #include "discovery/backoff.h"
 #include "discovery/consul_answer.h"
 #include "discovery/source.h"
-
-#define DEADLINE_S 10
+#include "heard.h"
+#include "http_server.h"
 
 /* ---- answers ---- */
 
@@ -277,41 +275,6 @@ static void a_note_has_its_end(void **state)
 	assert_non_null(strstr(note, "(\"x???\")"));
 }
 
-/* ---- a loop that runs until something is so ---- */
-
-static struct event_base *base;
-
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-}
-
-static bool run_until(bool (*so)(void), double seconds)
-{
-	struct event *tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
-	double end = now_s() + seconds;
-
-	event_add(tick, &(struct timeval){ .tv_usec = 2000 });
-	while (!so() && now_s() < end)
-		event_base_loop(base, EVLOOP_ONCE);
-	event_free(tick);
-	return so();
-}
-#define assert_soon(so) assert_true(run_until(so, DEADLINE_S))
-
-static bool never(void)
-{
-	return false;
-}
-
 /* ---- a server ---- */
 
 /* A request that waits for a change, or for its time. */
@@ -359,23 +322,19 @@ static void break_off(struct evhttp_request *r)
 static void answer(struct evhttp_request *r)
 {
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(r);
-	struct evbuffer *body;
 	char index[24];
 
 	if (server.cut) {
 		break_off(r);
 		return;
 	}
-	body = evbuffer_new();
 	snprintf(index, sizeof(index), "%llu", (unsigned long long)server.index);
 	evhttp_add_header(headers, "X-Consul-Index", index);
 	evhttp_add_header(headers, "X-Consul-Knownleader", server.leader);
 	evhttp_add_header(headers, "X-Consul-Lastcontact", server.contact);
 	if (server.filtered)
 		evhttp_add_header(headers, "X-Consul-Results-Filtered-By-Acls", server.filtered);
-	evbuffer_add_printf(body, "%s", server.body);
-	evhttp_send_reply(r, server.status, "", body);
-	evbuffer_free(body);
+	reply(r, server.status, "%s", server.body);
 }
 
 static void held_free(struct held *h)
@@ -462,18 +421,10 @@ static void on_request(struct evhttp_request *r, void *arg)
 	evhttp_clear_headers(&query);
 }
 
-static void server_start(uint16_t port)
+static void server_start(void)
 {
-	struct evhttp_bound_socket *bound;
-	struct sockaddr_in at;
-	socklen_t len = sizeof(at);
-
-	server.http = evhttp_new(base);
+	server.http = http_listen(base, &server.port);
 	evhttp_set_gencb(server.http, on_request, NULL);
-	bound = evhttp_bind_socket_with_handle(server.http, "127.0.0.1", port);
-	assert_non_null(bound);
-	getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&at, &len);
-	server.port = ntohs(at.sin_port);
 }
 
 static void server_stop(void)
@@ -487,41 +438,6 @@ static void server_stop(void)
 	}
 	evhttp_free(server.http);
 	server.http = NULL;
-}
-
-/* ---- whom the source tells: in place of the finder ---- */
-
-struct finder {
-	unsigned found, same, problems;
-	double found_s;
-	size_t n;
-	struct backend first;
-	char note[CONSUL_NOTE], version[64], problem[512];
-};
-
-void found(struct finder *f, const struct answer *a)
-{
-	f->found++;
-	f->found_s = now_s();
-	f->n = a->n;
-	f->first = a->n ? a->backends[0] : (struct backend){};
-	snprintf(f->note, sizeof(f->note), "%s", a->note ?: "");
-	snprintf(f->version, sizeof(f->version), "%s", a->version ?: "");
-}
-
-void found_same(struct finder *f)
-{
-	f->same++;
-}
-
-void found_problem(struct finder *f, const char *fmt, ...)
-{
-	va_list args;
-
-	f->problems++;
-	va_start(args, fmt);
-	vsnprintf(f->problem, sizeof(f->problem), fmt, args);
-	va_end(args);
 }
 
 /* ---- a source, and questions ---- */
@@ -546,7 +462,7 @@ static int setup(void **state)
 	(void)state;
 	base = event_base_new();
 	server = (struct server){ .index = 10, .status = 200, .body = ONE_AT("10.0.0.1"), .leader = "true", .contact = "0" };
-	server_start(0);
+	server_start();
 	memset(finders, 0, sizeof(finders));
 	n_watches = 0;
 	source = NULL;
@@ -583,6 +499,8 @@ static int teardown(void **state)
 		source_consul.unwatch(watches[--n_watches]);
 	if (source)
 		source_consul.close(source);
+	for (size_t i = 0; i < QUESTIONS_MAX; i++)
+		free(finders[i].set);
 	transfers_free(transfers);
 	if (server.http)
 		server_stop();
@@ -590,31 +508,17 @@ static int teardown(void **state)
 	return 0;
 }
 
-static bool one_found(void) { return finder->found == 1; }
-static bool two_found(void) { return finder->found == 2; }
-static bool one_problem(void) { return finder->problems == 1; }
-static bool two_problems(void) { return finder->problems == 2; }
-static bool one_same(void) { return finder->same == 1; }
-static bool one_held(void) { return server.n_held == 1; }
-
-static void assert_first(const char *at)
-{
-	char text[ENDPOINT_TEXT];
-
-	assert_string_equal(endpoint_format(&finder->first.at, text), at);
-}
-
 static void the_first_question_does_not_block_and_the_next_does(void **state)
 {
 	(void)state;
 	ask(1);
 	assert_int_equal(server.requests, 0);
-	assert_soon(one_found);
-	assert_first("10.0.0.1:80");
+	run_until(finder->answers == 1);
+	assert_string_equal(finder->set, "10.0.0.1:80*100");
 	assert_string_equal(finder->version, "10");
 	assert_string_equal(finder->note, "");
 	assert_string_equal(server.uri, "/v1/health/service/s0?");
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_string_equal(server.uri, "/v1/health/service/s0?index=10&wait=60000ms");
 	assert_int_equal(server.requests, 2);
 }
@@ -625,14 +529,14 @@ static void a_change_is_told_and_the_next_question_goes_out_at_once(void **state
 
 	(void)state;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	begin = now_s();
 	change(11, ONE_AT("10.0.0.2"));
-	assert_soon(two_found);
+	run_until(finder->answers == 2);
 	told = now_s();
-	assert_first("10.0.0.2:80");
+	assert_string_equal(finder->set, "10.0.0.2:80*100");
 	assert_string_equal(finder->version, "11");
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_true(now_s() - begin < 0.5 && now_s() - told < 0.1);
 	assert_int_equal(server.plain, 1);
 }
@@ -641,13 +545,13 @@ static void a_return_without_a_change_is_not_news(void **state)
 {
 	(void)state;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	release_all();
-	assert_soon(one_same);
+	run_until(finder->sames == 1);
 	change(11, server.body);
-	run_until(never, 0.05);
-	assert_int_equal(finder->same, 2);
-	assert_int_equal(finder->found, 1);
+	run_for(0.05);
+	assert_int_equal(finder->sames, 2);
+	assert_int_equal(finder->answers, 1);
 	assert_int_equal(finder->problems, 0);
 }
 
@@ -658,7 +562,7 @@ static void names_and_datacenters_are_escaped(void **state)
 	(void)state;
 	open_source();
 	assert_int_equal(source_consul.watch(source, &what, finder, &watches[n_watches++]), 0);
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 	assert_string_equal(server.uri, "/v1/health/service/a%2Fb%3F%26c?dc=d%20c&");
 }
 
@@ -667,7 +571,7 @@ static void the_source_has_a_datacenter_unless_the_question_has(void **state)
 	(void)state;
 	conf.datacenter = "dc9";
 	ask(1);
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 	assert_string_equal(server.uri, "/v1/health/service/s0?dc=dc9&");
 }
 
@@ -676,7 +580,7 @@ static void a_url_may_end_in_a_slash(void **state)
 	(void)state;
 	strcat(url, "/");
 	ask(1);
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 	assert_string_equal(server.uri, "/v1/health/service/s0?");
 }
 
@@ -684,12 +588,12 @@ static void an_index_that_goes_back_begins_anew(void **state)
 {
 	(void)state;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_int_equal(server.plain, 1);
 	change(3, ONE_AT("10.0.0.3"));
-	assert_soon(two_found);
-	assert_first("10.0.0.3:80");
-	assert_soon(one_held);
+	run_until(finder->answers == 2);
+	assert_string_equal(finder->set, "10.0.0.3:80*100");
+	run_until(server.n_held == 1);
 	assert_int_equal(server.plain, 2);
 	assert_string_equal(server.uri, "/v1/health/service/s0?index=3&wait=60000ms");
 	assert_int_equal(finder->problems, 0);
@@ -700,7 +604,7 @@ static void an_index_of_zero_is_one(void **state)
 	(void)state;
 	server.index = 0;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_string_equal(server.uri, "/v1/health/service/s0?index=1&wait=60000ms");
 }
 
@@ -711,14 +615,14 @@ static void a_server_that_does_not_block_is_left_alone_for_longer_and_longer(voi
 	(void)state;
 	server.hasty = true;
 	ask(1);
-	run_until(never, 0.5);
+	run_for(0.5);
 	first = server.requests;
 	assert_in_range(first, 4, 12);
-	run_until(never, 1.0);
+	run_for(1.0);
 	assert_in_range(server.requests - first, 1, 3);
-	assert_int_equal(finder->found, 1);
+	assert_int_equal(finder->answers, 1);
 	server.body = ONE_AT("10.0.0.7");
-	assert_soon(two_found);
+	run_until(finder->answers == 2);
 }
 
 /* Such as what each check says, with the time: nothing that we want to know. */
@@ -729,7 +633,7 @@ static void nor_is_one_whose_answers_differ_in_what_is_not_asked_for(void **stat
 	restless[1] = ONE_AT("10.0.0.1") " ";
 	server.hasty = server.restless = true;
 	ask(1);
-	run_until(never, 1.0);
+	run_for(1.0);
 	assert_in_range(server.requests, 4, 60);
 }
 
@@ -737,15 +641,15 @@ static void an_answer_of_none_is_handed_on_and_looked_at_again_soon(void **state
 {
 	(void)state;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	change(11, "[]");
-	assert_soon(two_found);
+	run_until(finder->answers == 2);
 	assert_int_equal(finder->n, 0);
 	assert_int_equal(finder->problems, 0);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_string_equal(server.uri, "/v1/health/service/s0?index=11&wait=3000ms");
 	change(12, ONE_AT("10.0.0.1"));
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_string_equal(server.uri, "/v1/health/service/s0?index=12&wait=60000ms");
 }
 
@@ -762,11 +666,11 @@ static void a_large_answer_is_not_asked_for_without_a_rest(void **state)
 	at[-1] = ']';
 	server.body = body;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_int_equal(finder->n, 100000);
-	assert_true(server.asked_s - finder->found_s > 0.02);
+	assert_true(server.asked_s - finder->answered_s > 0.02);
 	release_all();
-	assert_soon(one_same);
+	run_until(finder->sames == 1);
 }
 
 static void an_error_is_a_problem_with_the_servers_words(void **state)
@@ -775,13 +679,13 @@ static void an_error_is_a_problem_with_the_servers_words(void **state)
 	server.status = 500;
 	server.body = "No path to datacenter\nsecond line";
 	ask(1);
-	assert_soon(one_problem);
+	run_until(finder->problems == 1);
 	assert_non_null(strstr(finder->problem, ": status 500: No path to datacenter"));
 	assert_null(strstr(finder->problem, "second"));
 	assert_non_null(strstr(finder->problem, url));
 	server.status = 200;
 	server.body = ONE_AT("10.0.0.1");
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 }
 
 static void a_denial_says_what_to_do(void **state)
@@ -790,7 +694,7 @@ static void a_denial_says_what_to_do(void **state)
 	server.status = 403;
 	server.body = "ACL not found";
 	ask(1);
-	assert_soon(one_problem);
+	run_until(finder->problems == 1);
 	assert_non_null(strstr(finder->problem, ": status 403: ACL not found; give the source a token-file"));
 }
 
@@ -798,18 +702,18 @@ static void after_a_failure_questions_come_back_ever_more_slowly_and_do_not_bloc
 {
 	(void)state;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	server.status = 500;
 	server.body = "rpc error";
 	release_all();
-	assert_soon(one_problem);
-	run_until(never, 1.5);
+	run_until(finder->problems == 1);
+	run_for(1.5);
 	assert_in_range(finder->problems, 3, 6);
 	server.status = 200;
 	server.body = ONE_AT("10.0.0.1");
 	server.index = 2; /* it has forgotten: a blocking query for 11 would hang */
-	assert_soon(one_same);
-	assert_soon(one_held);
+	run_until(finder->sames == 1);
+	run_until(server.n_held == 1);
 	assert_string_equal(server.uri, "/v1/health/service/s0?index=2&wait=60000ms");
 }
 
@@ -819,11 +723,11 @@ static void without_a_leader_it_is_no_answer(void **state)
 	server.leader = "false";
 	server.body = "[]";
 	ask(1);
-	assert_soon(one_problem);
-	assert_int_equal(finder->found, 0);
+	run_until(finder->problems == 1);
+	assert_int_equal(finder->answers, 0);
 	assert_non_null(strstr(finder->problem, "no leader"));
 	server.leader = "true";
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 }
 
 /* What we may not read any more is missing from an answer as if it were gone. */
@@ -832,14 +736,14 @@ static void an_answer_that_was_filtered_is_none(void **state)
 	(void)state;
 	server.filtered = "false";
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	server.filtered = "true";
 	change(11, "[]");
-	assert_soon(one_problem);
-	assert_int_equal(finder->found, 1);
+	run_until(finder->problems == 1);
+	assert_int_equal(finder->answers, 1);
 	assert_non_null(strstr(finder->problem, ": without a token we may not read all of service s0; give the source a token-file"));
 	server.filtered = NULL;
-	assert_soon(two_found);
+	run_until(finder->answers == 2);
 }
 
 static void an_answer_that_may_be_old_says_so(void **state)
@@ -847,11 +751,11 @@ static void an_answer_that_may_be_old_says_so(void **state)
 	(void)state;
 	server.contact = "12000";
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_string_equal(finder->note, "this may be old: the server has not heard from its leader for 12 s");
 	server.contact = "0";
 	release_all();
-	assert_soon(two_found);
+	run_until(finder->answers == 2);
 	assert_string_equal(finder->note, "");
 }
 
@@ -860,11 +764,11 @@ static void an_answer_that_breaks_off_is_a_problem(void **state)
 	(void)state;
 	server.cut = true;
 	ask(1);
-	assert_soon(one_problem);
-	assert_int_equal(finder->found, 0);
+	run_until(finder->problems == 1);
+	assert_int_equal(finder->answers, 0);
 	assert_non_null(strstr(finder->problem, "broke off"));
 	server.cut = false;
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 }
 
 static void nonsense_is_a_problem(void **state)
@@ -872,7 +776,7 @@ static void nonsense_is_a_problem(void **state)
 	(void)state;
 	server.body = "<html>welcome</html>";
 	ask(1);
-	assert_soon(one_problem);
+	run_until(finder->problems == 1);
 	assert_non_null(strstr(finder->problem, "no answer of Consul's: this is no list of instances"));
 }
 
@@ -883,28 +787,24 @@ static void silence_is_a_problem_in_time(void **state)
 	(void)state;
 	server.silent = true;
 	ask(1);
-	assert_soon(one_problem);
+	run_until(finder->problems == 1);
 	assert_in_range((now_s() - begin) * 1000, 250, 1500);
 	server.silent = false;
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 }
 
 static void a_server_that_was_away_is_found_again(void **state)
 {
-	uint16_t port = server.port;
-
 	(void)state;
 	ask(1);
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	server_stop();
-	assert_soon(two_problems);
-	server_start(port);
+	run_until(finder->problems == 2);
+	server_start();
 	server.index = 1;
-	assert_soon(one_same);
-	assert_soon(one_held);
+	run_until(finder->sames == 1);
+	run_until(server.n_held == 1);
 }
-
-static bool three_problems(void) { return finder->problems == 3; }
 
 static void of_several_servers_another_is_asked_when_one_is_of_no_use(void **state)
 {
@@ -915,14 +815,14 @@ static void of_several_servers_another_is_asked_when_one_is_of_no_use(void **sta
 	conf.servers = (struct texts){ both, 2 };
 	server.status = 500;
 	ask(1);
-	assert_soon(one_problem);
+	run_until(finder->problems == 1);
 	assert_non_null(strstr(finder->problem, "status 500"));
-	assert_soon(two_problems);
+	run_until(finder->problems == 2);
 	assert_non_null(strstr(finder->problem, nobody));
-	assert_soon(three_problems);
+	run_until(finder->problems == 3);
 	assert_non_null(strstr(finder->problem, url));
 	server.status = 200;
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 	assert_in_range(finder->problems, 3, 4);
 }
 
@@ -934,22 +834,22 @@ static void a_token_is_read_for_each_question_and_none_is_asked_without(void **s
 	(void)state;
 	conf.token_file = path;
 	ask(1);
-	assert_soon(one_problem);
+	run_until(finder->problems == 1);
 	assert_int_equal(server.requests, 0);
 	assert_non_null(strstr(finder->problem, "it is empty"));
 	assert_int_equal(write(fd, "secret\n", 7), 7);
-	assert_soon(one_found);
+	run_until(finder->answers == 1);
 	assert_string_equal(server.token, "secret");
-	assert_soon(one_held);
+	run_until(server.n_held == 1);
 	assert_int_equal(pwrite(fd, "public\n", 7, 0), 7);
 	release_all();
-	assert_soon(one_same);
-	assert_soon(one_held);
+	run_until(finder->sames == 1);
+	run_until(server.n_held == 1);
 	assert_string_equal(server.token, "public");
 	unlink(path);
 	server.status = 403;
 	release_all();
-	assert_soon(two_problems);
+	run_until(finder->problems == 2);
 	assert_non_null(strstr(finder->problem, path));
 }
 
@@ -963,7 +863,7 @@ static void a_token_that_was_missing_for_long_is_found_soon(void **state)
 	conf.token_file = path;
 	backoff_first_ms = 2; /* 64 ms at most, where it would be seconds by then */
 	ask(1);
-	run_until(never, 1.5);
+	run_for(1.5);
 	backoff_first_ms = BACKOFF_FIRST_MS;
 	assert_int_equal(server.requests, 0);
 	assert_in_range(finder->problems, 20, 60);
@@ -975,7 +875,7 @@ static void a_token_that_was_missing_for_long_is_found_soon(void **state)
 static bool all_found(void)
 {
 	for (size_t i = 0; i < n_watches; i++)
-		if (!finders[i].found)
+		if (!finders[i].answers)
 			return false;
 	return true;
 }
@@ -983,7 +883,7 @@ static bool all_found(void)
 static bool all_told_twice(void)
 {
 	for (size_t i = 0; i < n_watches; i++)
-		if (finders[i].found + finders[i].same < 2)
+		if (finders[i].answers + finders[i].sames < 2)
 			return false;
 	return true;
 }
@@ -1004,25 +904,20 @@ static bool all_have_the_change(void)
 	return true;
 }
 
-static bool thirty_two_held(void)
-{
-	return server.n_held == 32;
-}
-
 static void many_questions_take_turns(void **state)
 {
 	double begin = now_s();
 
 	(void)state;
 	ask(160);
-	assert_soon(all_found);
+	run_until(all_found());
 	assert_true(now_s() - begin < 3);
-	assert_true(run_until(all_told_twice, 8));
+	run_within(8, all_told_twice());
 	assert_int_equal(server.most_held, 32);
 	assert_int_equal(server.wait_ms, 600);
 	begin = now_s();
 	change(11, ONE_AT("10.0.0.2"));
-	assert_soon(all_have_the_change);
+	run_until(all_have_the_change());
 	assert_true(now_s() - begin < 5);
 	assert_int_equal(server.most_held, 32);
 	for (size_t i = 0; i < n_watches; i++)
@@ -1033,17 +928,17 @@ static void questions_that_come_later_need_not_wait_for_those_that_wait(void **s
 {
 	(void)state;
 	ask(32);
-	assert_soon(thirty_two_held);
+	run_until(server.n_held == 32);
 	assert_int_equal(server.wait_ms, 60000);
 	ask(40);
-	assert_true(run_until(all_found, 4));
+	run_within(4, all_found());
 	assert_int_equal(server.wait_ms, 2400);
 	while (n_watches > 1)
 		source_consul.unwatch(watches[--n_watches]);
 	server.most_held = 0;
 	change(12, ONE_AT("10.0.0.9"));
-	assert_soon(two_found);
-	assert_soon(one_held);
+	run_until(finder->answers == 2);
+	run_until(server.n_held == 1);
 	assert_int_equal(server.wait_ms, 60000);
 }
 
@@ -1053,10 +948,10 @@ static void silence_of_a_query_that_waits_is_a_problem_soon_after_its_time(void 
 
 	(void)state;
 	ask(96); /* a second each */
-	assert_soon(all_found);
+	run_until(all_found());
 	server.silent = true;
 	begin = now_s();
-	assert_soon(all_have_problems);
+	run_until(all_have_problems());
 	assert_in_range((now_s() - begin) * 1000, 300, 6000);
 }
 

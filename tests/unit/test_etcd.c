@@ -26,8 +26,8 @@
 #include "discovery/etcd_keys.h"
 #include "discovery/etcd_session.h"
 #include "discovery/source.h"
-#include "until.h"
-
+#include "heard.h"
+#include "http_server.h"
 
 /* ---- answers ---- */
 
@@ -389,9 +389,7 @@ static void a_value_that_becomes_wrong_takes_nothing_away(void **state)
 
 /* ---- a server ---- */
 
-static struct event_base *base;
-
-struct fake {
+static struct fake {
 	struct evhttp *http;
 	uint16_t port;
 	uint64_t cluster, term;
@@ -408,31 +406,7 @@ struct fake {
 	bool no_leader;
 	bool no_watch; /* a watch is taken, and over at once */
 	bool repeats; /* each page is the first, and there are more */
-};
-static struct fake fake;
-
-static void fake_answer(struct evhttp_request *q, int status, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void fake_answer(struct evhttp_request *q, int status, const char *fmt, ...)
-{
-	struct evbuffer *body = evbuffer_new();
-	va_list args;
-
-	va_start(args, fmt);
-	evbuffer_add_vprintf(body, fmt, args);
-	va_end(args);
-	evhttp_send_reply(q, status, "as it is", body);
-	evbuffer_free(body);
-}
-
-static json_t *question(struct evhttp_request *q)
-{
-	struct evbuffer *in = evhttp_request_get_input_buffer(q);
-	json_t *root = json_loadb((char *)evbuffer_pullup(in, -1), evbuffer_get_length(in), 0, NULL);
-
-	assert_non_null(root);
-	return root;
-}
+} fake;
 
 /* Why a request is refused; NULL: it is not. */
 static const char *refusal(struct evhttp_request *q)
@@ -490,7 +464,7 @@ static void fake_page(struct evhttp_request *q, const char *from, const char *en
 static void on_range(struct evhttp_request *q, void *arg)
 {
 	_cleanup_free_ char *key = NULL, *end = NULL;
-	json_t *root = question(q);
+	json_t *root = request_json(q);
 	const char *coded = json_string_value(json_object_get(root, "key"));
 	size_t limit = atoi(json_string_value(json_object_get(root, "limit")) ?: "0");
 	bool pulse = json_is_true(json_object_get(root, "count_only"));
@@ -504,15 +478,15 @@ static void on_range(struct evhttp_request *q, void *arg)
 	fake.pulses += pulse;
 	text = json_dumps(root, 0);
 	if (fake.no_leader) {
-		fake_answer(q, 503, "{\"message\":\"etcdserver: no leader\",\"code\":14}");
+		reply(q, 503, "{\"message\":\"etcdserver: no leader\",\"code\":14}");
 	} else if (no) {
-		fake_answer(q,
-			    strstr(no, "token")   ? 401
-			    : strstr(no, "empty") ? 400
-						  : 403,
-			    "{\"error\":\"%s\",\"message\":\"%s\",\"code\":7}", no, no);
+		reply(q,
+		      strstr(no, "token")   ? 401
+		      : strstr(no, "empty") ? 400
+					    : 403,
+		      "{\"error\":\"%s\",\"message\":\"%s\",\"code\":7}", no, no);
 	} else if (pulse) {
-		fake_answer(q, 200, "{%s}", fake_head(head));
+		reply(q, 200, "{%s}", fake_head(head));
 	} else {
 		assert_int_equal(base64_decode(coded, strlen(coded), &bytes, &n), 0);
 		key = (char *)bytes;
@@ -550,7 +524,7 @@ static void on_stream_closed(struct evhttp_connection *c, void *arg)
 
 static void on_watch(struct evhttp_request *q, void *arg)
 {
-	json_t *root = question(q), *create = json_object_get(root, "create_request");
+	json_t *root = request_json(q), *create = json_object_get(root, "create_request");
 	const char *no = refusal(q);
 	char head[200];
 
@@ -559,7 +533,7 @@ static void on_watch(struct evhttp_request *q, void *arg)
 	fake.watched_from = atoll(json_string_value(json_object_get(create, "start_revision")));
 	json_decref(root);
 	if (fake.no_watch) {
-		fake_answer(q, 200, "%s", "");
+		reply(q, 200, "%s", "");
 		return;
 	}
 	fake.stream = q;
@@ -581,36 +555,27 @@ static void on_watch(struct evhttp_request *q, void *arg)
 
 static void on_authenticate(struct evhttp_request *q, void *arg)
 {
-	json_t *root = question(q);
+	json_t *root = request_json(q);
 	const char *password = json_string_value(json_object_get(root, "password"));
 
 	(void)arg;
 	fake.logins++;
 	if (!fake.token[0])
-		fake_answer(q, 412, "{\"message\":\"etcdserver: authentication is not enabled\",\"code\":9}");
+		reply(q, 412, "{\"message\":\"etcdserver: authentication is not enabled\",\"code\":9}");
 	else if (!password || strcmp(password, "secret"))
-		fake_answer(
-			q, 400,
-			"{\"message\":\"etcdserver: authentication failed, invalid user ID or password\",\"code\":3}");
+		reply(q, 400,
+		      "{\"message\":\"etcdserver: authentication failed, invalid user ID or password\",\"code\":3}");
 	else
-		fake_answer(q, 200, "{\"header\":{},\"token\":\"%s\"}", fake.token);
+		reply(q, 200, "{\"header\":{},\"token\":\"%s\"}", fake.token);
 	json_decref(root);
 }
 
 static void fake_listen(void)
 {
-	struct evhttp_bound_socket *s;
-	struct sockaddr_in at;
-	socklen_t len = sizeof(at);
-
-	fake.http = evhttp_new(base);
+	fake.http = http_listen(base, &fake.port);
 	evhttp_set_cb(fake.http, "/v3/kv/range", on_range, NULL);
 	evhttp_set_cb(fake.http, "/v3/watch", on_watch, NULL);
 	evhttp_set_cb(fake.http, "/v3/auth/authenticate", on_authenticate, NULL);
-	s = evhttp_bind_socket_with_handle(fake.http, "127.0.0.1", fake.port);
-	assert_non_null(s);
-	getsockname(evhttp_bound_socket_get_fd(s), (struct sockaddr *)&at, &len);
-	fake.port = ntohs(at.sin_port);
 }
 
 static void fake_stop(void)
@@ -657,45 +622,7 @@ static void fake_change(const char *key, const char *value)
 
 /* ---- what the source says ---- */
 
-struct finder {
-	unsigned answers, sames, problems;
-	size_t n;
-	char first[ENDPOINT_TEXT], version[24], note[512], problem[1600];
-};
 static struct finder heard;
-
-void found(struct finder *f, const struct answer *a)
-{
-	f->answers++;
-	f->n = a->n;
-	f->first[0] = '\0';
-	if (a->n)
-		endpoint_format(&a->backends[0].at, f->first);
-	snprintf(f->version, sizeof(f->version), "%s", a->version);
-	snprintf(f->note, sizeof(f->note), "%s", a->note ?: "");
-}
-
-void found_same(struct finder *f)
-{
-	f->sames++;
-}
-
-void found_problem(struct finder *f, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(f->problem, sizeof(f->problem), fmt, args);
-	va_end(args);
-	f->problems++;
-}
-
-#define run_until(so) \
-	do { \
-		if (!loop_until(base, so)) \
-			fail_msg("not so in time: %s (last problem: %s)", #so, heard.problem); \
-	} while (0)
-
 static struct source conf;
 static struct discover what;
 static struct transfers *transfers;
@@ -741,6 +668,7 @@ static int teardown(void **state)
 	if (fake.http)
 		fake_stop();
 	event_base_free(base);
+	free(heard.set);
 	free(conf.servers.list);
 	if (password_file[0])
 		unlink(password_file);
@@ -768,9 +696,9 @@ static void keys_are_listed_then_followed(void **state)
 	assert_string_equal(heard.version, "12");
 	fake_change("/s/a", NULL);
 	run_until(heard.n == 1);
-	assert_string_equal(heard.first, "10.0.0.2:80");
+	assert_string_equal(heard.set, "10.0.0.2:80*100");
 	fake_change("/s/a", "oops");
-	run_until(heard.note[0]);
+	run_until(heard.wrong && heard.problem[0]);
 	assert_int_equal(heard.n, 1);
 	assert_int_equal(fake.ranges, 1);
 	assert_int_equal(heard.problems, 0);
@@ -889,7 +817,7 @@ static void what_was_compacted_is_listed_again(void **state)
 	fake_put("/s/a", NULL);
 	fake.compacted = fake.revision;
 	run_until(heard.answers == 2 && fake.stream);
-	assert_string_equal(heard.first, "10.0.0.2:80");
+	assert_string_equal(heard.set, "10.0.0.2:80*100");
 	assert_int_equal(heard.n, 1);
 	assert_int_equal(fake.ranges, 2);
 	assert_int_equal(fake.watched_from, 14);
@@ -930,7 +858,7 @@ static void a_cluster_that_went_back_is_listed_again(void **state)
 	strcpy(fake.keys[0].value, "{\"address\":\"10.0.0.9:80\"}");
 	fake_end_stream();
 	run_until(heard.answers == 2 && fake.stream);
-	assert_string_equal(heard.first, "10.0.0.9:80");
+	assert_string_equal(heard.set, "10.0.0.9:80*100");
 	assert_string_equal(heard.version, "5");
 	assert_int_equal(fake.watched_from, 6);
 }

@@ -22,7 +22,6 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clean.h"
@@ -30,45 +29,12 @@
 #include "health/health.h"
 #include "health/spread.h"
 #include "health/verdict.h"
-
-#define DEADLINE_S 10
-
-/* ---- a loop that runs until something is so ---- */
+#include "until.h"
 
 static struct event_base *base;
 static struct health *health;
 
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-static void on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what, (void)arg;
-}
-
-static bool run_until(bool (*so)(void *arg), void *arg, double seconds)
-{
-	struct event *tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
-	double end = now_s() + seconds;
-
-	event_add(tick, &(struct timeval){ .tv_usec = 2000 });
-	while (!so(arg) && now_s() < end)
-		event_base_loop(base, EVLOOP_ONCE);
-	event_free(tick);
-	return so(arg);
-}
-#define assert_soon(so, arg) assert_true(run_until(so, arg, DEADLINE_S))
-
-static bool never(void *arg)
-{
-	(void)arg;
-	return false;
-}
+#define run_until(condition) assert_true(loop_until(base, condition))
 
 static int count_fds(void)
 {
@@ -271,14 +237,9 @@ static void serve(struct server *s)
 	serve_on(s, "0.0.0.0", 0);
 }
 
-static bool all_closed(void *arg)
-{
-	return !((struct server *)arg)->open;
-}
-
 static void server_stop(struct server *s)
 {
-	assert_soon(all_closed, s);
+	run_until(!s->open);
 	if (s->listener)
 		evconnlistener_free(s->listener);
 }
@@ -359,24 +320,19 @@ static struct health_info info(const struct probe *p)
 	return i;
 }
 
-static bool checked(void *arg)
+static bool checked(const struct probe *p)
 {
-	return info(arg).checks > 0;
+	return info(p).checks > 0;
 }
 
-static bool checked_ten_times(void *arg)
+static bool is_healthy(const struct probe *p)
 {
-	return info(arg).checks >= 10;
+	return info(p).state == STATE_HEALTHY;
 }
 
-static bool is_healthy(void *arg)
+static bool is_unhealthy(const struct probe *p)
 {
-	return info(arg).state == STATE_HEALTHY;
-}
-
-static bool is_unhealthy(void *arg)
-{
-	return info(arg).state == STATE_UNHEALTHY;
+	return info(p).state == STATE_UNHEALTHY;
 }
 
 /* What one check of this endpoint says. */
@@ -387,7 +343,7 @@ static struct health_info check_once(struct endpoint at, const struct check *c)
 	struct health_info i;
 
 	add(&p, at, &once, STATE_UNKNOWN);
-	assert_soon(checked, &p);
+	run_until(checked(&p));
 	i = p.at_change[0];
 	assert_int_equal(p.changes, 1);
 	assert_int_equal(p.last, i.state);
@@ -710,11 +666,6 @@ static void start_late(evutil_socket_t fd, short what, void *arg)
 	assert_int_equal(checker_tcp.start(base, NULL, &h->at, &h->check, on_outcome, h, &h->run), 0);
 }
 
-static bool has_outcome(void *arg)
-{
-	return ((struct hold_up *)arg)->end > 0;
-}
-
 static void a_loop_that_was_held_up_does_not_cut_the_time_of_a_check(void **state)
 {
 	struct hold_up h = { .check = tcp_check };
@@ -724,7 +675,7 @@ static void a_loop_that_was_held_up_does_not_cut_the_time_of_a_check(void **stat
 	h.at = local("127.0.0.1", silent_port(fds));
 	h.check.timeout_ms = 150;
 	event_base_once(base, -1, EV_TIMEOUT, start_late, &h, &(struct timeval){});
-	assert_soon(has_outcome, &h);
+	run_until(h.end > 0);
 	assert_int_equal(h.outcome.kind, OUTCOME_FAILED);
 	assert_true(h.end - h.begin >= 0.14);
 	close_all(fds, 4);
@@ -893,7 +844,7 @@ static void every_http_check_is_a_connection_of_its_own(void **state)
 	(void)state;
 	serve(&s);
 	add(&p, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
-	assert_soon(checked_ten_times, &p);
+	run_until(info(&p).checks >= 10);
 	assert_true(s.accepted >= 10);
 	assert_true(s.accepted <= info(&p).checks + 1);
 	health_remove(p.target);
@@ -923,11 +874,11 @@ static void a_check_leaves_no_port_in_time_wait(void **state)
 	serve(&s);
 	add(&a, local("127.0.0.1", s.port), &http, STATE_UNKNOWN);
 	add(&b, local("127.0.0.1", s.port), &tcp_check, STATE_UNKNOWN);
-	assert_soon(checked_ten_times, &a);
-	assert_soon(checked_ten_times, &b);
+	run_until(info(&a).checks >= 10);
+	run_until(info(&b).checks >= 10);
 	health_remove(a.target);
 	health_remove(b.target);
-	assert_soon(all_closed, &s);
+	run_until(!s.open);
 	assert_int_equal(in_time_wait(s.port), 0);
 	server_stop(&s);
 }
@@ -944,11 +895,11 @@ static void a_verdict_changes_after_fall_failures_and_rise_successes(void **stat
 	(void)state;
 	serve(&s);
 	add(&p, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
-	assert_soon(is_healthy, &p);
+	run_until(is_healthy(&p));
 	s.busy = true;
-	assert_soon(is_unhealthy, &p);
+	run_until(is_unhealthy(&p));
 	s.busy = false;
-	assert_soon(is_healthy, &p);
+	run_until(is_healthy(&p));
 	went = &p.at_change[1];
 	came = &p.at_change[2];
 	assert_int_equal(went->failures, 3);
@@ -973,9 +924,9 @@ static void an_earlier_state_holds_until_the_first_check_which_decides(void **st
 	add(&same, local("127.0.0.1", s.port), &tcp_check, STATE_HEALTHY);
 	assert_int_equal(info(&up).state, STATE_HEALTHY);
 	assert_int_equal(info(&down).state, STATE_UNHEALTHY);
-	assert_soon(is_unhealthy, &up);
-	assert_soon(is_healthy, &down);
-	assert_soon(checked, &same);
+	run_until(is_unhealthy(&up));
+	run_until(is_healthy(&down));
+	run_until(checked(&same));
 	assert_int_equal(up.at_change[0].checks, 1);
 	assert_int_equal(down.at_change[0].checks, 1);
 	assert_int_equal(same.changes, 0);
@@ -1007,12 +958,6 @@ static void an_unfit_check_is_refused(void **state)
 /* ---- the schedule ---- */
 
 #define MANY 200
-static bool all_arrived(void *arg)
-{
-	struct server *s = arg;
-
-	return s->accepted >= s->n_arrivals;
-}
 
 /* Whatever the machine does meanwhile: without a spread they would all come within milliseconds. */
 static void first_checks_of_what_is_known_do_not_come_all_at_once(void **state)
@@ -1028,7 +973,7 @@ static void first_checks_of_what_is_known_do_not_come_all_at_once(void **state)
 	c.interval_ms = 1200;
 	for (int i = 0; i < MANY; i++)
 		add(&p[i], local("127.0.0.1", s.port), &c, STATE_HEALTHY);
-	assert_soon(all_arrived, &s);
+	run_until(s.accepted >= s.n_arrivals);
 	assert_true(arrivals[MANY - 1] - arrivals[0] > 0.3);
 	for (int i = 0; i < MANY; i++)
 		health_remove(p[i].target);
@@ -1051,8 +996,8 @@ static void what_was_never_checked_is_checked_at_once(void **state)
 	}
 	add(&p, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
 	add(&q, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
-	assert_soon(is_healthy, &p);
-	assert_soon(is_healthy, &q);
+	run_until(is_healthy(&p));
+	run_until(is_healthy(&q));
 	health_remove(p.target);
 	health_remove(q.target);
 	server_stop(&s);
@@ -1070,10 +1015,10 @@ static void later_checks_keep_the_interval(void **state)
 	serve(&s);
 	c.interval_ms = 50;
 	add(&p, local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
-	assert_soon(checked, &p);
+	run_until(checked(&p));
 	before = info(&p).checks;
 	begin = now_s();
-	run_until(never, NULL, 0.5);
+	loop_for(base, 0.5);
 	assert_true(info(&p).checks - before <= (now_s() - begin) / 0.0475 + 1);
 	assert_true(info(&p).checks - before >= 2); /* 10 on a quiet machine */
 	health_remove(p.target);
@@ -1081,10 +1026,8 @@ static void later_checks_keep_the_interval(void **state)
 }
 
 #define CROWD 40
-static bool all_checked_thrice(void *arg)
+static bool all_checked_thrice(const struct probe *p)
 {
-	struct probe *p = arg;
-
 	for (int i = 0; i < CROWD; i++)
 		if (info(&p[i]).checks < 3)
 			return false;
@@ -1105,7 +1048,7 @@ static void no_more_checks_than_the_cap_run_at_once_and_all_get_their_turn(void 
 	c.interval_ms = 1; /* always due: the queue never empties */
 	for (int i = 0; i < CROWD; i++)
 		add(&p[i], local("127.0.0.1", s.port), &c, STATE_UNKNOWN);
-	assert_soon(all_checked_thrice, p);
+	run_until(all_checked_thrice(p));
 	assert_int_equal(s.most_open, 4);
 	for (int i = 0; i < CROWD; i++) {
 		uint64_t n = info(&p[i]).checks;
@@ -1119,7 +1062,7 @@ static void no_more_checks_than_the_cap_run_at_once_and_all_get_their_turn(void 
 	s.accepted = 0;
 	s.n_arrivals = 60;
 	s.arrivals = calloc(60, sizeof(double));
-	assert_soon(all_arrived, &s);
+	run_until(s.accepted >= s.n_arrivals);
 	assert_int_equal(s.most_open, 9);
 	for (int i = 0; i < CROWD; i++)
 		health_remove(p[i].target);
@@ -1165,13 +1108,6 @@ static void on_no_account(void *arg, struct health_target *t, enum state now)
 	fail_msg("a target that was removed has called");
 }
 
-static bool chain_done(void *arg)
-{
-	struct chain *chain = arg;
-
-	return chain->calls && !chain->added;
-}
-
 static void a_callback_may_remove_itself_and_others_and_add(void **state)
 {
 	struct check quick = http_check("/ok"), slow = http_check("/silent");
@@ -1186,14 +1122,9 @@ static void a_callback_may_remove_itself_and_others_and_add(void **state)
 	quick.interval_ms = 100;
 	assert_int_equal(health_add(health, &at, &slow, STATE_UNKNOWN, on_no_account, &chain, &chain.second), 0);
 	assert_int_equal(health_add(health, &at, &quick, STATE_UNKNOWN, on_first, &chain, &chain.first), 0);
-	assert_soon(chain_done, &chain);
+	run_until(chain.calls && !chain.added);
 	assert_int_equal(chain.calls, 1);
 	server_stop(&s);
-}
-
-static bool three_open(void *arg)
-{
-	return ((struct server *)arg)->open >= 3;
 }
 
 static void a_check_under_way_is_dropped_with_its_target(void **state)
@@ -1212,18 +1143,18 @@ static void a_check_under_way_is_dropped_with_its_target(void **state)
 	at = local("127.0.0.1", s.port);
 	health_set_under_way(health, 4);
 	assert_int_equal(health_add(health, &silent, &tcp, STATE_UNKNOWN, on_no_account, NULL, &syn_sent), 0);
-	run_until(never, NULL, 0.02);
+	loop_for(base, 0.02);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(health_add(health, &at, &c, STATE_UNKNOWN, on_no_account, NULL, &t[i]), 0);
-	assert_soon(three_open, &s);
+	run_until(s.open >= 3);
 	assert_int_equal(health_add(health, &at, &c, STATE_UNKNOWN, on_no_account, NULL, &waiting), 0);
-	run_until(never, NULL, 0.02); /* long enough to be due; the cap keeps it in the queue */
+	loop_for(base, 0.02); /* long enough to be due; the cap keeps it in the queue */
 	assert_int_equal(s.accepted, 3);
 	health_remove(syn_sent);
 	for (int i = 0; i < 3; i++)
 		health_remove(t[i]);
 	health_remove(waiting);
-	assert_soon(all_closed, &s);
+	run_until(!s.open);
 	assert_int_equal(count_fds(), before + 2); /* libcurl's multi handle has two of its own */
 	close_all(fds, 4);
 	server_stop(&s);
@@ -1260,13 +1191,6 @@ static unsigned capture_end(struct capture *c, const char *text)
 	return n;
 }
 
-static bool both_checked(void *arg)
-{
-	struct probe *p = arg;
-
-	return checked(&p[0]) && checked(&p[1]);
-}
-
 static void without_descriptors_checks_are_put_off_and_said_once(void **state)
 {
 	struct check http = http_check("/ok");
@@ -1283,14 +1207,14 @@ static void without_descriptors_checks_are_put_off_and_said_once(void **state)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
 	setrlimit(RLIMIT_NOFILE, &none);
-	run_until(never, NULL, 0.3);
+	loop_for(base, 0.3);
 	setrlimit(RLIMIT_NOFILE, &limit);
 	assert_int_equal(capture_end(&capture, "no file descriptors are left: raise LimitNOFILE"), 1);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(info(&p[i]).checks, 0);
 		assert_int_equal(info(&p[i]).state, STATE_HEALTHY);
 	}
-	assert_soon(both_checked, p);
+	run_until(checked(&p[0]) && checked(&p[1]));
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(info(&p[i]).failures, 0);
 		assert_int_equal(p[i].changes, 0);
@@ -1322,14 +1246,14 @@ static void without_local_ports_checks_are_put_off_and_said_once(void **state)
 	capture_begin(&capture);
 	add(&p[0], local("127.0.0.1", s.port), &tcp_check, STATE_HEALTHY);
 	add(&p[1], local("127.0.0.1", s.port), &http, STATE_HEALTHY);
-	run_until(never, NULL, 0.3);
+	loop_for(base, 0.3);
 	assert_int_equal(capture_end(&capture, "no local ports are left: widen net.ipv4.ip_local_port_range"), 1);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(info(&p[i]).checks, 0);
 		setsockopt(held[i], SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
 		close(held[i]);
 	}
-	assert_soon(both_checked, p);
+	run_until(checked(&p[0]) && checked(&p[1]));
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(info(&p[i]).failures, 0);
 		health_remove(p[i].target);
@@ -1341,17 +1265,11 @@ static void without_local_ports_checks_are_put_off_and_said_once(void **state)
 /* ---- thousands ---- */
 
 #define THOUSANDS 5000
-struct many {
-	struct probe *probes;
-	enum state state;
-};
 
-static bool all_are(void *arg)
+static bool all_are_healthy(const struct probe *p)
 {
-	struct many *m = arg;
-
 	for (int i = 0; i < THOUSANDS; i++)
-		if (info(&m->probes[i]).state != m->state)
+		if (!is_healthy(&p[i]))
 			return false;
 	return true;
 }
@@ -1359,7 +1277,6 @@ static bool all_are(void *arg)
 static void five_thousand_targets_share_one_loop(void **state)
 {
 	_cleanup_free_ struct probe *p = calloc(THOUSANDS, sizeof(*p));
-	struct many many = { p, STATE_HEALTHY };
 	struct check tcp = tcp_check, http = http_check("/switch");
 	struct server s = {};
 
@@ -1374,7 +1291,7 @@ static void five_thousand_targets_share_one_loop(void **state)
 		snprintf(address, sizeof(address), "127.1.%d.%d", i / 250, i % 250 + 1);
 		add(&p[i], local(address, s.port), i % 5 ? &tcp : &http, STATE_UNKNOWN);
 	}
-	assert_soon(all_are, &many);
+	run_until(all_are_healthy(p));
 	for (int i = 0; i < THOUSANDS; i++)
 		assert_int_equal(p[i].changes, 1);
 	for (int i = 0; i < THOUSANDS; i++)

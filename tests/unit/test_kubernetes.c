@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,15 +26,9 @@
 #include "discovery/kubernetes_slices.h"
 #include "discovery/kubernetes_watch.h"
 #include "discovery/source.h"
+#include "heard.h"
 
-/* ---- what a source tells, noted ---- */
-
-struct finder {
-	struct backend *list;
-	size_t n;
-	char version[64], note[512], problem[1024];
-	unsigned answers, same, problems;
-};
+/* ---- which services a source offers, noted ---- */
 
 struct offers {
 	size_t n;
@@ -45,33 +38,6 @@ struct offers {
 	unsigned answers, problems;
 	unsigned lists_of_none;
 };
-
-void found(struct finder *f, const struct answer *a)
-{
-	free(f->list);
-	f->list = calloc(a->n + 1, sizeof(*f->list));
-	memcpy(f->list, a->backends, a->n * sizeof(*f->list));
-	f->n = a->n;
-	snprintf(f->version, sizeof(f->version), "%s", a->version ?: "");
-	snprintf(f->note, sizeof(f->note), "%s", a->note ?: "");
-	f->problem[0] = '\0';
-	f->answers++;
-}
-
-void found_same(struct finder *f)
-{
-	f->same++;
-}
-
-void found_problem(struct finder *f, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(f->problem, sizeof(f->problem), fmt, args);
-	va_end(args);
-	f->problems++;
-}
 
 void offers_changed(struct offers *o, const struct offer *list, size_t n)
 {
@@ -750,15 +716,21 @@ static void a_pod_knows_its_server(void **state)
 
 /* ---- the source, against a server ---- */
 
+struct question {
+	struct discover what;
+	struct finder f;
+	void *watch;
+};
+
 struct lab {
 	pid_t server;
 	unsigned port, control;
-	struct event_base *base;
 	struct transfers *transfers;
 	struct source conf;
 	void *source;
+	struct question web; /* the one that most ask; it ends with the test */
 	struct offers offers;
-	char dir[32], url[64], token_file[64];
+	char dir[32], url[64], token_file[64], kubeconfig[64];
 };
 
 static int start_server(struct lab *l)
@@ -835,77 +807,10 @@ static void write_token(struct lab *l, const char *token)
 
 static void open_lab_source(struct lab *l)
 {
-	struct source_env env = { l->base, l->transfers, &l->offers };
+	struct source_env env = { base, l->transfers, &l->offers };
 
 	assert_int_equal(source_kubernetes.open(&env, &l->conf, &l->source), 0);
 }
-
-static int setup(void **state)
-{
-	struct lab *l = calloc(1, sizeof(*l));
-
-	strcpy(l->dir, "/tmp/test-kubernetes-XXXXXX");
-	if (!l || !mkdtemp(l->dir) || start_server(l))
-		return -1;
-	l->base = event_base_new();
-	snprintf(l->url, sizeof(l->url), "http://127.0.0.1:%u/", l->port);
-	snprintf(l->token_file, sizeof(l->token_file), "%s/token", l->dir);
-	write_token(l, "good");
-	l->conf = source_default(SOURCE_KUBERNETES);
-	l->conf.name = "kubernetes";
-	l->conf.servers = (struct texts){ (char *[]){ NULL }, 1 };
-	l->conf.servers.list = calloc(1, sizeof(char *));
-	l->conf.servers.list[0] = l->url;
-	l->conf.token_file = l->token_file;
-	*state = l;
-	return transfers_new(l->base, &l->transfers);
-}
-
-static int teardown(void **state)
-{
-	struct lab *l = *state;
-
-	if (l->source)
-		source_kubernetes.close(l->source);
-	transfers_free(l->transfers);
-	event_base_free(l->base);
-	stop_server(l);
-	unlink(l->token_file);
-	rmdir(l->dir);
-	free(l->conf.servers.list);
-	free(l);
-	return 0;
-}
-
-static double now_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-/* Runs the loop until the condition holds, for at most so many seconds. */
-#define UNTIL(seconds, condition) \
-	do { \
-		double end_ = now_s() + (seconds); \
-		while (!(condition)) { \
-			assert_true(now_s() < end_); \
-			run_a_while(l); \
-		} \
-	} while (0)
-
-static void run_a_while(struct lab *l)
-{
-	event_base_loopexit(l->base, &(struct timeval){ .tv_usec = 5000 });
-	event_base_dispatch(l->base);
-}
-
-struct question {
-	struct discover what;
-	struct finder f;
-	void *watch;
-};
 
 static void put_question(struct lab *l, struct question *q, const char *service, const char *port)
 {
@@ -916,31 +821,76 @@ static void put_question(struct lab *l, struct question *q, const char *service,
 static void end_question(struct question *q)
 {
 	source_kubernetes.unwatch(q->watch);
-	free(q->f.list);
+	free(q->f.set);
+}
+
+static int setup(void **state)
+{
+	struct lab *l = calloc(1, sizeof(*l));
+
+	strcpy(l->dir, "/tmp/test-kubernetes-XXXXXX");
+	if (!l || !mkdtemp(l->dir) || start_server(l))
+		return -1;
+	base = event_base_new();
+	snprintf(l->url, sizeof(l->url), "http://127.0.0.1:%u/", l->port);
+	snprintf(l->token_file, sizeof(l->token_file), "%s/token", l->dir);
+	snprintf(l->kubeconfig, sizeof(l->kubeconfig), "%s/config", l->dir);
+	write_token(l, "good");
+	l->conf = source_default(SOURCE_KUBERNETES);
+	l->conf.name = "kubernetes";
+	l->conf.servers = (struct texts){ (char *[]){ NULL }, 1 };
+	l->conf.servers.list = calloc(1, sizeof(char *));
+	l->conf.servers.list[0] = l->url;
+	l->conf.token_file = l->token_file;
+	*state = l;
+	return transfers_new(base, &l->transfers);
+}
+
+static int teardown(void **state)
+{
+	struct lab *l = *state;
+
+	if (l->web.watch)
+		end_question(&l->web);
+	if (l->source)
+		source_kubernetes.close(l->source);
+	transfers_free(l->transfers);
+	event_base_free(base);
+	stop_server(l);
+	unlink(l->token_file);
+	unlink(l->kubeconfig);
+	rmdir(l->dir);
+	free(l->conf.servers.list);
+	free(l);
+	return 0;
 }
 
 #define WEB(ready) "{\"slice\":{\"name\":\"web-1\",\"service\":\"web\",\"ready\":[" ready "]}}"
 
+/* Once the server is told this much. */
+static void ask_for_web(struct lab *l, const char *commands)
+{
+	control(l, commands);
+	open_lab_source(l);
+	put_question(l, &l->web, "web", NULL);
+}
+
 static void a_list_then_a_watch(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	control(l, "[" WEB("\"10.0.0.1\",\"10.0.0.2\"") ",{\"slice\":{\"name\":\"api-1\",\"service\":\"api\",\"ready\":"
-							"[\"10.0.0.9\"]}}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, q.f.answers == 1 && q.f.n == 2);
-	UNTIL(5, count(l, "open") == 1);
+	ask_for_web(l, "[" WEB("\"10.0.0.1\",\"10.0.0.2\"") ","
+		       "{\"slice\":{\"name\":\"api-1\",\"service\":\"api\",\"ready\":[\"10.0.0.9\"]}}]");
+	run_within(5, l->web.f.answers == 1 && l->web.f.n == 2);
+	run_within(5, count(l, "open") == 1);
 	control(l, "[" WEB("\"10.0.0.1\",\"10.0.0.2\",\"10.0.0.3\"") "]");
-	UNTIL(5, q.f.n == 3);
-	assert_string_equal(q.f.version, "v4");
+	run_within(5, l->web.f.n == 3);
+	assert_string_equal(l->web.f.version, "v4");
 	control(l, "[{\"delete\":[\"EndpointSlice\",\"default\",\"web-1\"]}]");
-	UNTIL(5, q.f.n == 0);
-	assert_int_equal(q.f.answers, 3);
-	assert_int_equal(q.f.problems, 0);
+	run_within(5, l->web.f.n == 0);
+	assert_int_equal(l->web.f.answers, 3);
+	assert_int_equal(l->web.f.problems, 0);
 	assert_int_equal(count(l, "lists"), 1);
-	end_question(&q);
 }
 
 static void many_services_are_one_list_and_one_stream(void **state)
@@ -955,18 +905,18 @@ static void many_services_are_one_list_and_one_stream(void **state)
 	put_question(l, &q[0], "web", NULL);
 	put_question(l, &q[1], "api", "a");
 	put_question(l, &q[2], "api", NULL);
-	UNTIL(5, q[0].f.n == 1 && q[1].f.n == 1 && q[2].f.problems == 1);
-	UNTIL(5, count(l, "open") == 1);
+	run_within(5, q[0].f.n == 1 && q[1].f.n == 1 && q[2].f.problems == 1);
+	run_within(5, count(l, "open") == 1);
 	assert_int_equal(count(l, "lists"), 1);
 	assert_non_null(strstr(q[2].f.problem, "has several ports"));
 	/* of a service that is watched already: nothing is asked for it */
 	put_question(l, &late, "api", "b");
-	UNTIL(5, late.f.n == 1);
-	assert_int_equal(late.f.list[0].at.port, 2);
+	run_within(5, late.f.n == 1);
+	assert_string_equal(late.f.set, "10.0.0.9:2*100");
 	assert_int_equal(count(l, "lists"), 1);
 	control(l, "[{\"set\":{\"bookmark_s\":0.2}},{\"close\":\"end\"}]");
-	UNTIL(5, q[0].f.same >= 1);
-	assert_int_equal(q[2].f.same, 0); /* that nothing changed makes it no better */
+	run_within(5, q[0].f.sames >= 1);
+	assert_int_equal(q[2].f.sames, 0); /* that nothing changed makes it no better */
 	for (int i = 0; i < 3; i++)
 		end_question(&q[i]);
 	end_question(&late);
@@ -982,17 +932,16 @@ static void a_service_that_comes_later_is_listed_too(void **state)
 					   "9\"]}}]");
 	open_lab_source(l);
 	put_question(l, &web, "web", NULL);
-	UNTIL(5, web.f.n == 1);
+	run_within(5, web.f.n == 1);
 	put_question(l, &api, "api", NULL);
-	UNTIL(5, api.f.n == 1);
-	UNTIL(5, count(l, "open") == 1);
+	run_within(5, api.f.n == 1);
+	run_within(5, count(l, "open") == 1);
 	end_question(&api);
 	control(l, "[" WEB("\"10.0.0.1\",\"10.0.0.2\"") "]");
-	UNTIL(5, web.f.n == 2);
+	run_within(5, web.f.n == 2);
+	api = (struct question){};
 	put_question(l, &api, "api", NULL); /* what was kept of it meanwhile is not believed */
-	api.f.list = NULL;
-	api.f.n = 0;
-	UNTIL(5, api.f.n == 1);
+	run_within(5, api.f.n == 1);
 	end_question(&api);
 	end_question(&web);
 	assert_int_equal(web.f.problems, 0);
@@ -1001,228 +950,194 @@ static void a_service_that_comes_later_is_listed_too(void **state)
 static void pages_are_one_answer(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	control(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":7,\"each\":10}},{\"set\":{\"page_max\":2}}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, q.f.answers == 1);
-	assert_int_equal(q.f.n, 70);
+	ask_for_web(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":7,\"each\":10}},{\"set\":{\"page_max\":2}}]");
+	run_within(5, l->web.f.answers == 1);
+	assert_int_equal(l->web.f.n, 70);
 	assert_int_equal(count(l, "pages"), 3);
-	end_question(&q);
 }
 
 static void a_page_that_is_too_old_begins_the_list_again(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	control(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":3,\"each\":10}},{\"set\":{\"page_max\":1,\"list_410\":1}"
-		   "}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, q.f.answers == 1);
-	assert_int_equal(q.f.n, 30);
-	assert_int_equal(q.f.problems, 0);
+	ask_for_web(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":3,\"each\":10}},"
+		       "{\"set\":{\"page_max\":1,\"list_410\":1}}]");
+	run_within(5, l->web.f.answers == 1);
+	assert_int_equal(l->web.f.n, 30);
+	assert_int_equal(l->web.f.problems, 0);
 	assert_int_equal(count(l, "lists"), 2);
-	end_question(&q);
 }
 
 static void a_list_without_end_is_a_problem(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	control(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":3,\"each\":10}},{\"set\":{\"list_again\":3}}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, strstr(q.f.problem, "it has no end"));
-	assert_int_equal(q.f.answers, 0);
+	ask_for_web(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":3,\"each\":10}},{\"set\":{\"list_again\":3}}]");
+	run_within(5, strstr(l->web.f.problem, "it has no end"));
+	assert_int_equal(l->web.f.answers, 0);
 	assert_in_range(count(l, "pages"), 1, 2);
-	UNTIL(5, q.f.answers == 1);
-	assert_int_equal(q.f.n, 30);
-	end_question(&q);
+	run_within(5, l->web.f.answers == 1);
+	assert_int_equal(l->web.f.n, 30);
 }
 
 /* Lists that go on being refused are a problem, and are not asked for without a pause. */
 static void a_list_that_stays_too_old_is_a_problem(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	control(l, "[" WEB("\"10.0.0.1\"") ",{\"set\":{\"list_410\":4}}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(10, q.f.answers == 1);
-	assert_int_equal(q.f.problems, 3);
-	assert_int_equal(q.f.n, 1);
-	end_question(&q);
+	ask_for_web(l, "[" WEB("\"10.0.0.1\"") ",{\"set\":{\"list_410\":4}}]");
+	run_within(10, l->web.f.answers == 1);
+	assert_int_equal(l->web.f.problems, 3);
+	assert_int_equal(l->web.f.n, 1);
 }
 
-static void watch_and(struct lab *l, struct question *q, const char *commands)
+static void watch_and(struct lab *l, const char *commands)
 {
-	control(l, "[" WEB("\"10.0.0.1\"") "]");
-	open_lab_source(l);
-	put_question(l, q, "web", NULL);
-	UNTIL(5, q->f.n == 1);
-	UNTIL(5, count(l, "open") == 1);
+	ask_for_web(l, "[" WEB("\"10.0.0.1\"") "]");
+	run_within(5, l->web.f.n == 1);
+	run_within(5, count(l, "open") == 1);
 	control(l, commands);
 }
 
 static void a_watch_that_is_too_old_lists_again(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[{\"event\":410}]"); /* status 200, an ERROR within */
-	UNTIL(5, count(l, "lists") == 2);
-	UNTIL(5, count(l, "open") == 1);
+	watch_and(l, "[{\"event\":410}]"); /* status 200, an ERROR within */
+	run_within(5, count(l, "lists") == 2);
+	run_within(5, count(l, "open") == 1);
 	control(l, "[{\"set\":{\"watch_410_status\":1}},{\"close\":\"end\"}]"); /* as a status */
-	UNTIL(5, count(l, "lists") == 3);
-	UNTIL(5, count(l, "open") == 1);
+	run_within(5, count(l, "lists") == 3);
+	run_within(5, count(l, "open") == 1);
 	control(l, "[" WEB("\"10.0.0.1\",\"10.0.0.2\"") "]");
-	UNTIL(5, q.f.n == 2);
-	end_question(&q);
+	run_within(5, l->web.f.n == 2);
 }
 
 static void a_compacted_past_is_listed_anew(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[{\"compact\":null},{\"close\":\"end\"}]");
-	UNTIL(5, count(l, "lists") == 2);
-	UNTIL(5, count(l, "open") == 1);
-	end_question(&q);
+	watch_and(l, "[{\"compact\":null},{\"close\":\"end\"}]");
+	run_within(5, count(l, "lists") == 2);
+	run_within(5, count(l, "open") == 1);
 }
 
 static void watches_that_are_always_too_old_are_a_problem(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[{\"set\":{\"watch_410\":5}},{\"close\":\"end\"}]");
-	UNTIL(10, q.f.problems >= 2);
+	watch_and(l, "[{\"set\":{\"watch_410\":5}},{\"close\":\"end\"}]");
+	run_within(10, l->web.f.problems >= 2);
 	assert_true(count(l, "lists") < 12);
-	UNTIL(10, count(l, "open") == 1);
-	end_question(&q);
+	run_within(10, count(l, "open") == 1);
 }
 
 static void an_error_of_another_kind_is_a_problem_and_lists_again(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[{\"event\":500}]");
-	UNTIL(5, q.f.problems == 1);
-	assert_non_null(strstr(q.f.problem, "as it was told to fail (500)"));
-	UNTIL(5, q.f.answers == 2);
-	assert_string_equal(q.f.problem, "");
-	end_question(&q);
+	watch_and(l, "[{\"event\":500}]");
+	run_within(5, l->web.f.problems == 1);
+	assert_non_null(strstr(l->web.f.problem, "as it was told to fail (500)"));
+	run_within(5, l->web.f.answers == 2);
+	assert_string_equal(l->web.f.problem, "");
 }
 
 static void garbage_in_a_stream_is_a_problem_and_lists_again(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[{\"event\":\"<html>\"}]");
-	UNTIL(5, q.f.problems == 1);
-	UNTIL(5, q.f.answers == 2);
-	assert_int_equal(q.f.n, 1);
-	end_question(&q);
+	watch_and(l, "[{\"event\":\"<html>\"}]");
+	run_within(5, l->web.f.problems == 1);
+	run_within(5, l->web.f.answers == 2);
+	assert_int_equal(l->web.f.n, 1);
 }
 
 static void a_stream_that_ends_goes_on_from_where_it_was(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[{\"set\":{\"bookmark_s\":1}}]");
-	UNTIL(5, q.f.same >= 1);
+	watch_and(l, "[{\"set\":{\"bookmark_s\":1}}]");
+	run_within(5, l->web.f.sames >= 1);
 	control(l, "[{\"close\":\"end\"}]");
-	UNTIL(5, count(l, "watches") == 2);
+	run_within(5, count(l, "watches") == 2);
 	control(l, "[{\"close\":\"abort\"}," WEB(
 			   "\"10.0.0.1\",\"10.0.0.2\"") "]"); /* what comes in between is not missed */
-	UNTIL(5, q.f.n == 2);
-	assert_int_equal(q.f.problems, 0);
+	run_within(5, l->web.f.n == 2);
+	assert_int_equal(l->web.f.problems, 0);
 	assert_int_equal(count(l, "lists"), 1);
-	end_question(&q);
 }
 
 static void streams_that_end_at_once_are_a_problem(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[{\"set\":{\"short\":4}},{\"close\":\"end\"}]");
-	UNTIL(5, q.f.problems >= 1);
-	assert_non_null(strstr(q.f.problem, "ends as soon as it begins"));
-	UNTIL(10, count(l, "open") == 1 && !q.f.problem[0]);
-	end_question(&q);
+	watch_and(l, "[{\"set\":{\"short\":4}},{\"close\":\"end\"}]");
+	run_within(5, l->web.f.problems >= 1);
+	assert_non_null(strstr(l->web.f.problem, "ends as soon as it begins"));
+	run_within(10, count(l, "open") == 1 && l->web.f.answered);
 }
 
 /* Something between us and the server may end each stream behind its first line. */
 static void streams_that_end_after_a_line_are_no_storm(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
-	double end;
 
-	watch_and(l, &q, "[{\"set\":{\"cut\":100000}},{\"close\":\"end\"}]");
-	end = now_s() + 2;
-	while (now_s() < end)
-		run_a_while(l);
+	watch_and(l, "[{\"set\":{\"cut\":100000}},{\"close\":\"end\"}]");
+	run_for(2);
 	print_message("# result: %ld streams in 2 s\n", count(l, "watches"));
 	assert_true(count(l, "watches") < 30);
-	assert_int_equal(q.f.problems, 0); /* each says where we are */
+	assert_int_equal(l->web.f.problems, 0); /* each says where we are */
 	control(l, "[{\"set\":{\"cut\":0}}]");
-	UNTIL(10, count(l, "open") == 1 && !q.f.problem[0]);
-	end_question(&q);
+	run_within(10, count(l, "open") == 1 && l->web.f.answered);
 }
 
 static void a_server_that_is_away_is_a_problem_until_it_is_back(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	watch_and(l, &q, "[]");
+	watch_and(l, "[]");
 	kill(l->server, SIGKILL);
-	UNTIL(5, q.f.problems == 1);
-	assert_non_null(strstr(q.f.problem, "http://127.0.0.1:"));
-	assert_int_equal(q.f.n, 1);
-	end_question(&q);
+	run_within(5, l->web.f.problems == 1);
+	assert_non_null(strstr(l->web.f.problem, "http://127.0.0.1:"));
+	assert_int_equal(l->web.f.n, 1);
+}
+
+/* What is sent before a stream ends may come by it still: only the next one shows that the source read things again. */
+static void await_stream(struct lab *l, long nth)
+{
+	run_within(5, count(l, "watches") >= nth && count(l, "open") == 1);
 }
 
 static void a_token_is_read_again(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
 	control(l, "[{\"set\":{\"tokens\":[\"good\"]}}]");
-	watch_and(l, &q, "[{\"set\":{\"tokens\":[\"better\"]}}]");
+	watch_and(l, "[{\"set\":{\"tokens\":[\"better\"]}}]");
 	write_token(l, "better");
 	control(l, "[{\"close\":\"end\"}," WEB("\"10.0.0.1\",\"10.0.0.2\"") "]");
-	UNTIL(5, q.f.n == 2);
-	assert_int_equal(q.f.problems, 0);
+	run_within(5, l->web.f.n == 2);
+	await_stream(l, 2);
+	assert_int_equal(l->web.f.problems, 0);
 	control(l, "[{\"set\":{\"tokens\":[]}},{\"close\":\"end\"}]");
-	UNTIL(5,
-	      strstr(q.f.problem, "we are not known there (401: Unauthorized); is the token in /tmp/test-kubernetes-"));
-	assert_int_equal(q.f.n, 2);
+	run_within(5, strstr(l->web.f.problem,
+			     "we are not known there (401: Unauthorized); is the token in /tmp/test-kubernetes-"));
+	assert_int_equal(l->web.f.n, 2);
 	control(l, "[{\"set\":{\"tokens\":[\"best\"]}}]");
 	write_token(l, "best");
-	UNTIL(5, !q.f.problem[0] && count(l, "open") == 1); /* a stream that is not there yet would not end */
+	run_within(5, l->web.f.answered && count(l, "open") == 1); /* a stream that is not there yet would not end */
 	unlink(l->token_file); /* nobody is asked without: neither let in nor told why not */
 	control(l, "[{\"set\":{\"tokens\":null}},{\"close\":\"end\"}]");
-	UNTIL(5, strstr(q.f.problem, "/token cannot be used: No such file or directory"));
+	run_within(5, strstr(l->web.f.problem, "/token cannot be used: No such file or directory"));
 	write_token(l, "best");
-	UNTIL(5, !q.f.problem[0]);
-	end_question(&q);
+	run_within(5, l->web.f.answered);
 }
 
-static void write_kubeconfig(const struct lab *l, const char *path, const char *user)
+static void write_kubeconfig(const struct lab *l, const char *user)
 {
-	FILE *f = fopen(path, "we");
+	FILE *f = fopen(l->kubeconfig, "we");
 
 	assert_non_null(f);
 	fprintf(f, "current-context: a\ncontexts: [{ name: a, context: { cluster: c, user: u } }]\n"
@@ -1231,60 +1146,62 @@ static void write_kubeconfig(const struct lab *l, const char *path, const char *
 	fclose(f);
 }
 
+/* Nothing else says where the server is and who we are. */
+static void use_kubeconfig(struct lab *l, const char *user)
+{
+	write_kubeconfig(l, user);
+	l->conf.kubeconfig = l->kubeconfig;
+	l->conf.token_file = NULL;
+	l->conf.servers.n = 0;
+}
+
 static void a_kubeconfig_is_read_again(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
-	char path[64];
 
-	snprintf(path, sizeof(path), "%s/config", l->dir);
-	write_kubeconfig(l, path, "token: good");
-	l->conf.kubeconfig = path;
-	l->conf.token_file = NULL;
-	l->conf.servers.n = 0;
+	use_kubeconfig(l, "token: good");
 	control(l, "[{\"set\":{\"tokens\":[\"good\"]}}]");
-	watch_and(l, &q, "[{\"set\":{\"tokens\":[\"better\"]}}]");
-	write_kubeconfig(l, path, "token: better");
+	watch_and(l, "[{\"set\":{\"tokens\":[\"better\"]}}]");
+	write_kubeconfig(l, "token: better");
 	control(l, "[{\"close\":\"end\"}," WEB("\"10.0.0.1\",\"10.0.0.2\"") "]");
-	UNTIL(5, q.f.n == 2);
-	assert_int_equal(q.f.problems, 0);
+	run_within(5, l->web.f.n == 2);
+	await_stream(l, 2);
+	assert_int_equal(l->web.f.problems, 0);
 	log_set_level(LOG_LEVEL_ERROR - 1);
-	write_kubeconfig(l, path, "exec: {}"); /* which cannot be used: what was said before stays */
+	write_kubeconfig(l, "exec: {}"); /* which cannot be used: what was said before stays */
 	control(l, "[{\"close\":\"end\"}," WEB("\"10.0.0.1\",\"10.0.0.2\",\"10.0.0.3\"") "]");
-	UNTIL(5, q.f.n == 3);
-	assert_int_equal(q.f.problems, 0);
+	run_within(5, l->web.f.n == 3);
+	await_stream(l, 3);
+	assert_int_equal(l->web.f.problems, 0);
 	log_set_level(LOG_LEVEL_INFO);
-	write_kubeconfig(l, path, "tokenFile: token"); /* beside it */
+	write_kubeconfig(l, "tokenFile: token"); /* beside it */
 	write_token(l, "best");
 	control(l, "[{\"set\":{\"tokens\":[\"best\"]}},{\"close\":\"end\"}," WEB("\"10.0.0.1\"") "]");
-	UNTIL(5, q.f.n == 1);
-	assert_int_equal(q.f.problems, 0);
-	end_question(&q);
-	unlink(path);
+	run_within(5, l->web.f.n == 1);
+	await_stream(l, 4);
+	assert_int_equal(l->web.f.problems, 0);
 }
 
 static void a_stream_that_is_silent_is_not_all_that_is_asked(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
 	kubernetes_pulse_ms = 200;
 	l->conf.timeout_ms = 1000;
-	watch_and(l, &q, "[]");
-	UNTIL(5, q.f.same >= 3);
+	watch_and(l, "[]");
+	run_within(5, l->web.f.sames >= 3);
 	control(l, "[{\"set\":{\"tokens\":[]}}]"); /* the stream goes on */
-	UNTIL(5, strstr(q.f.problem, "we are not known there (401"));
+	run_within(5, strstr(l->web.f.problem, "we are not known there (401"));
 	control(l, "[{\"set\":{\"tokens\":null,\"deny\":[\"list endpointslices\"]}}]");
-	UNTIL(5, strstr(q.f.problem, "we may not list"));
+	run_within(5, strstr(l->web.f.problem, "we may not list"));
 	control(l, "[{\"set\":{\"deny\":[]}}]");
-	UNTIL(5, !q.f.problem[0]);
-	UNTIL(5, count(l, "open") == 1);
+	run_within(5, l->web.f.answered);
+	run_within(5, count(l, "open") == 1);
 	control(l, "[{\"set\":{\"hold\":true}}]"); /* a server that hangs */
-	UNTIL(5, q.f.problem[0]);
+	run_within(5, l->web.f.problem[0]);
 	control(l, "[{\"set\":{\"hold\":false}}," WEB("\"10.0.0.1\",\"10.0.0.2\"") "]");
-	UNTIL(10, q.f.n == 2);
+	run_within(10, l->web.f.n == 2);
 	kubernetes_pulse_ms = 10000;
-	end_question(&q);
 }
 
 /* With the first server told something, the second well: is it asked then? */
@@ -1302,79 +1219,62 @@ static void second_server(struct lab *l, struct lab *other)
 static void a_server_that_is_sick_is_left_for_the_next(void **state)
 {
 	struct lab *l = *state, other = {};
-	struct question q = {};
 
 	second_server(l, &other);
-	control(l, "[" WEB("\"10.0.0.1\"") ",{\"set\":{\"fail\":[503,1000]}}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, q.f.n == 2);
-	assert_int_equal(q.f.problems, 1);
-	UNTIL(5, count(&other, "open") == 1);
+	ask_for_web(l, "[" WEB("\"10.0.0.1\"") ",{\"set\":{\"fail\":[503,1000]}}]");
+	run_within(5, l->web.f.n == 2);
+	assert_int_equal(l->web.f.problems, 1);
+	run_within(5, count(&other, "open") == 1);
 	control(l, "[{\"set\":{\"fail\":[0,0],\"tokens\":[]}}]");
 	control(&other, "[{\"event\":500}]"); /* both: to the first, which does not know us, and back */
-	UNTIL(5, q.f.problems >= 2 && !q.f.problem[0]);
-	assert_int_equal(q.f.n, 2);
-	end_question(&q);
+	run_within(5, l->web.f.problems >= 2 && l->web.f.answered);
+	assert_int_equal(l->web.f.n, 2);
 	stop_server(&other);
 }
 
 static void a_server_whose_pulse_is_bad_is_left_for_the_next(void **state)
 {
 	struct lab *l = *state, other = {};
-	struct question q = {};
 
 	kubernetes_pulse_ms = 100;
 	second_server(l, &other);
-	watch_and(l, &q, "[{\"set\":{\"tokens\":[]}}]");
-	UNTIL(5, count(&other, "open") == 1);
+	watch_and(l, "[{\"set\":{\"tokens\":[]}}]");
+	run_within(5, count(&other, "open") == 1);
 	kubernetes_pulse_ms = 10000;
 	control(&other, "[" WEB("\"10.0.0.1\",\"10.0.0.2\",\"10.0.0.3\"") "]");
-	UNTIL(5, q.f.n == 3);
-	end_question(&q);
+	run_within(5, l->web.f.n == 3);
 	stop_server(&other);
 }
 
 static void a_denial_names_the_verbs(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	control(l, "[{\"set\":{\"deny\":[\"list endpointslices\"]}}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, q.f.problems == 1);
-	assert_non_null(
-		strstr(q.f.problem, "we may not list endpointslices of discovery.k8s.io in namespace default (403: "));
-	assert_non_null(strstr(q.f.problem, "allow the verbs list and watch in a Role"));
-	end_question(&q);
+	ask_for_web(l, "[{\"set\":{\"deny\":[\"list endpointslices\"]}}]");
+	run_within(5, l->web.f.problems == 1);
+	assert_non_null(strstr(l->web.f.problem,
+			       "we may not list endpointslices of discovery.k8s.io in namespace default (403: "));
+	assert_non_null(strstr(l->web.f.problem, "allow the verbs list and watch in a Role"));
 }
 
 static void an_older_server_is_asked_as_it_understands(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	control(l, "[" WEB("\"10.0.0.1\"") ",{\"set\":{\"api\":[\"v1beta1\"]}}]");
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, q.f.n == 1);
-	assert_int_equal(q.f.problems, 0);
-	UNTIL(5, count(l, "open") == 1);
-	end_question(&q);
+	ask_for_web(l, "[" WEB("\"10.0.0.1\"") ",{\"set\":{\"api\":[\"v1beta1\"]}}]");
+	run_within(5, l->web.f.n == 1);
+	assert_int_equal(l->web.f.problems, 0);
+	run_within(5, count(l, "open") == 1);
 }
 
 static void a_service_that_is_not_there_has_none(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 
-	open_lab_source(l);
-	put_question(l, &q, "web", NULL);
-	UNTIL(5, q.f.answers == 1);
-	assert_int_equal(q.f.n, 0);
-	assert_string_equal(q.f.note, "it has no EndpointSlices: is there such a service?");
-	end_question(&q);
+	ask_for_web(l, "[]");
+	run_within(5, l->web.f.answers == 1);
+	assert_int_equal(l->web.f.n, 0);
+	assert_string_equal(l->web.f.note, "it has no EndpointSlices: is there such a service?");
 }
 
 static void names_that_are_none_are_refused(void **state)
@@ -1399,18 +1299,16 @@ static void names_that_are_none_are_refused(void **state)
 static void ten_thousand_endpoints_arrive_soon(void **state)
 {
 	struct lab *l = *state;
-	struct question q = {};
 	double began;
 
 	control(l, "[{\"bulk\":{\"service\":\"web\",\"slices\":100,\"each\":100}}]");
 	open_lab_source(l);
 	began = now_s();
-	put_question(l, &q, "web", NULL);
-	UNTIL(10, q.f.answers == 1);
-	assert_int_equal(q.f.n, 10000);
+	put_question(l, &l->web, "web", NULL);
+	run_within(10, l->web.f.answers == 1);
+	assert_int_equal(l->web.f.n, 10000);
 	print_message("# result: 10,000 endpoints from the Kubernetes API in %.0f ms (under sanitizers)\n",
 		      (now_s() - began) * 1000);
-	end_question(&q);
 }
 
 /* ---- services that are taken over ---- */
@@ -1423,23 +1321,30 @@ static void ten_thousand_endpoints_arrive_soon(void **state)
 						    "\"port\":80}]}" more "}}"
 #define CLASS ",\"loadBalancerClass\":\"shunt/balancer\""
 
+/* Once the server is told this much, what is of our class is offered to us. */
+static void take_offers(struct lab *l, const char *commands)
+{
+	l->conf.class = "shunt/balancer";
+	control(l, commands);
+	open_lab_source(l);
+}
+
 static void services_of_our_class_are_offered_and_published(void **state)
 {
 	struct lab *l = *state;
 
-	l->conf.class = "shunt/balancer";
-	control(l, "[" PUT_SERVICE("web", CLASS, "") "," PUT_SERVICE("other", ",\"loadBalancerClass\":\"other\"",
-								     "") "," PUT_SERVICE("cloud", "", "") "]");
-	open_lab_source(l);
-	UNTIL(5, l->offers.answers >= 1);
+	take_offers(l, "[" PUT_SERVICE("web", CLASS, "") ","
+		       PUT_SERVICE("other", ",\"loadBalancerClass\":\"other\"", "") ","
+		       PUT_SERVICE("cloud", "", "") "]");
+	run_within(5, l->offers.answers >= 1);
 	assert_int_equal(l->offers.n, 1);
 	assert_string_equal(l->offers.names[0], "shop.web.http");
 	assert_int_equal(l->offers.listens[0], 2);
-	UNTIL(5, count(l, "patches") == 1);
-	UNTIL(5, l->offers.answers == 2); /* the status was seen to change; no second patch follows from it */
+	run_within(5, count(l, "patches") == 1);
+	run_within(5, l->offers.answers == 2); /* the status was seen to change; no second patch follows from it */
 	control(l, "[" PUT_SERVICE("late", CLASS, "") "]");
-	UNTIL(5, l->offers.n == 2);
-	UNTIL(5, count(l, "patches") == 2);
+	run_within(5, l->offers.n == 2);
+	run_within(5, count(l, "patches") == 2);
 	assert_int_equal(l->offers.problems, 0);
 }
 
@@ -1447,37 +1352,27 @@ static void services_of_our_class_are_offered_and_published(void **state)
 static void a_status_is_written_with_a_kubeconfig_that_changed(void **state)
 {
 	struct lab *l = *state;
-	char path[64];
 
-	snprintf(path, sizeof(path), "%s/config", l->dir);
-	write_kubeconfig(l, path, "token: good");
-	l->conf.kubeconfig = path;
-	l->conf.token_file = NULL;
-	l->conf.servers.n = 0;
-	l->conf.class = "shunt/balancer";
-	control(l, "[{\"set\":{\"tokens\":[\"good\"]}}," PUT_SERVICE("web", CLASS, "") "]");
-	open_lab_source(l);
-	UNTIL(5, count(l, "patches") == 1 && l->offers.answers == 2);
-	write_kubeconfig(l, path, "token: better");
+	use_kubeconfig(l, "token: good");
+	take_offers(l, "[{\"set\":{\"tokens\":[\"good\"]}}," PUT_SERVICE("web", CLASS, "") "]");
+	run_within(5, count(l, "patches") == 1 && l->offers.answers == 2);
+	write_kubeconfig(l, "token: better");
 	control(l, "[{\"set\":{\"tokens\":[\"better\"]}}," PUT_SERVICE("late", CLASS, "") "]");
-	UNTIL(5, count(l, "patches") == 2);
+	run_within(5, count(l, "patches") == 2);
 	assert_int_equal(l->offers.problems, 0);
-	unlink(path);
 }
 
 static void a_status_that_may_not_be_written_is_a_problem(void **state)
 {
 	struct lab *l = *state;
 
-	l->conf.class = "shunt/balancer";
-	control(l, "[" PUT_SERVICE("web", CLASS, "") ",{\"set\":{\"deny\":[\"patch services/status\"]}}]");
-	open_lab_source(l);
-	UNTIL(5, l->offers.problems >= 2);
+	take_offers(l, "[" PUT_SERVICE("web", CLASS, "") ",{\"set\":{\"deny\":[\"patch services/status\"]}}]");
+	run_within(5, l->offers.problems >= 2);
 	assert_int_equal(l->offers.n, 1);
 	assert_non_null(strstr(l->offers.problem, "we may not write the status of service shop/web (403: "));
 	assert_non_null(strstr(l->offers.problem, "allow the verb patch on services/status"));
 	control(l, "[{\"set\":{\"deny\":[],\"patch_409\":1}}]"); /* a conflict is no problem */
-	UNTIL(10, !l->offers.problem[0]);
+	run_within(10, !l->offers.problem[0]);
 }
 
 static void a_status_is_taken_away_with_the_class(void **state)
@@ -1485,17 +1380,15 @@ static void a_status_is_taken_away_with_the_class(void **state)
 	struct lab *l = *state;
 	long patches;
 
-	l->conf.class = "shunt/balancer";
-	control(l, "[" PUT_SERVICE("web", CLASS, "") "]");
-	open_lab_source(l);
-	UNTIL(5, count(l, "patches") == 1 && l->offers.answers == 2);
+	take_offers(l, "[" PUT_SERVICE("web", CLASS, "") "]");
+	run_within(5, count(l, "patches") == 1 && l->offers.answers == 2);
 	control(l, "[" PUT_SERVICE("web", "",
 				   ",\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"192.0.2.10\"}]}}") "]");
-	UNTIL(5, l->offers.n == 0);
-	UNTIL(5, (patches = count(l, "patches")) == 2);
+	run_within(5, l->offers.n == 0);
+	run_within(5, (patches = count(l, "patches")) == 2);
 	control(l,
 		"[" PUT_SERVICE("web", ",\"loadBalancerClass\":\"other\"", "") "," PUT_SERVICE("new", CLASS, "") "]");
-	UNTIL(5, l->offers.n == 1 && count(l, "patches") == 3);
+	run_within(5, l->offers.n == 1 && count(l, "patches") == 3);
 }
 
 static void services_with_a_label_are_chosen_by_the_server(void **state)
@@ -1508,7 +1401,7 @@ static void services_with_a_label_are_chosen_by_the_server(void **state)
 		   "\"spec\":{\"type\":\"ClusterIP\",\"clusterIP\":\"10.96.0.1\",\"ports\":[{\"port\":80}]}}}"
 		   "," PUT_SERVICE("b", "", "") "]");
 	open_lab_source(l);
-	UNTIL(5, l->offers.n == 1);
+	run_within(5, l->offers.n == 1);
 	assert_string_equal(l->offers.names[0], "shop.web.80");
 	assert_int_equal(count(l, "patches"), 0);
 }
@@ -1517,14 +1410,12 @@ static void services_that_are_seen_to_go_are_gone(void **state)
 {
 	struct lab *l = *state;
 
-	l->conf.class = "shunt/balancer";
-	control(l, "[" PUT_SERVICE("web", CLASS, "") "," PUT_SERVICE("api", CLASS, "") "]");
-	open_lab_source(l);
-	UNTIL(5, l->offers.n == 2 && count(l, "open") == 1);
+	take_offers(l, "[" PUT_SERVICE("web", CLASS, "") "," PUT_SERVICE("api", CLASS, "") "]");
+	run_within(5, l->offers.n == 2 && count(l, "open") == 1);
 	control(l, "[{\"delete\":[\"Service\",\"shop\",\"web\"]}]");
-	UNTIL(5, l->offers.n == 1);
+	run_within(5, l->offers.n == 1);
 	control(l, "[{\"delete\":[\"Service\",\"shop\",\"api\"]}]");
-	UNTIL(5, l->offers.n == 0);
+	run_within(5, l->offers.n == 0);
 	assert_int_equal(l->offers.lists_of_none, 0);
 }
 
@@ -1533,23 +1424,21 @@ static void a_list_without_services_is_told_apart(void **state)
 {
 	struct lab *l = *state;
 
-	l->conf.class = "shunt/balancer";
-	control(l, "[" PUT_SERVICE("web", CLASS, "") "]");
-	open_lab_source(l);
-	UNTIL(5, l->offers.n == 1 && count(l, "open") == 1);
+	take_offers(l, "[" PUT_SERVICE("web", CLASS, "") "]");
+	run_within(5, l->offers.n == 1 && count(l, "open") == 1);
 	control(l, "[{\"set\":{\"hold\":true}},{\"close\":\"end\"}]");
-	UNTIL(5, count(l, "open") == 0);
+	run_within(5, count(l, "open") == 0);
 	control(l, "[{\"delete\":[\"Service\",\"shop\",\"web\"]},{\"compact\":null},{\"set\":{\"hold\":false}}]");
-	UNTIL(5, l->offers.lists_of_none == 1);
-	UNTIL(5, count(l, "open") == 1);
+	run_within(5, l->offers.lists_of_none == 1);
+	run_within(5, count(l, "open") == 1);
 	control(l, "[" PUT_SERVICE("cloud", "", "") ",{\"delete\":[\"Service\",\"shop\",\"cloud\"]},{\"event\":500}]");
-	UNTIL(10, l->offers.lists_of_none == 2);
+	run_within(10, l->offers.lists_of_none == 2);
 	assert_int_equal(l->offers.n, 1);
-	UNTIL(5, count(l, "open") == 1);
+	run_within(5, count(l, "open") == 1);
 	control(l, "[" PUT_SERVICE("web", CLASS, "") "]");
-	UNTIL(5, !l->offers.problem[0]);
+	run_within(5, !l->offers.problem[0]);
 	control(l, "[{\"delete\":[\"Service\",\"shop\",\"web\"]}]");
-	UNTIL(5, l->offers.n == 0);
+	run_within(5, l->offers.n == 0);
 }
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

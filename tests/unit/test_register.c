@@ -23,6 +23,7 @@
 #include "base/clean.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "http_server.h"
 #include "register/consul_ask.h"
 #include "register/register.h"
 #include "until.h"
@@ -36,6 +37,7 @@ static struct evconnlistener *listener; /* what is checked */
 static uint16_t checked_port;
 static const char *url_tail; /* of the source */
 static const char *more_keys; /* of the source: ", token-file: /x" */
+static char password_file[40]; /* "": none; it goes with the test */
 static uint32_t ttl_ms;
 
 /* ---- a server, which is etcd and Consul ---- */
@@ -58,27 +60,6 @@ static struct fake {
 	bool keeps; /* no service is taken away */
 	int forgets; /* status with which it says so; 0: it does not */
 } fake;
-
-static json_t *question(struct evhttp_request *q)
-{
-	struct evbuffer *in = evhttp_request_get_input_buffer(q);
-	size_t len = evbuffer_get_length(in);
-
-	return len ? json_loadb((char *)evbuffer_pullup(in, -1), len, 0, NULL) : NULL;
-}
-
-static void reply(struct evhttp_request *q, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void reply(struct evhttp_request *q, int status, const char *fmt, ...)
-{
-	struct evbuffer *body = evbuffer_new();
-	va_list args;
-
-	va_start(args, fmt);
-	evbuffer_add_vprintf(body, fmt, args);
-	va_end(args);
-	evhttp_send_reply(q, status, "as it is", body);
-	evbuffer_free(body);
-}
 
 static void decode(const json_t *root, const char *name, char *out, size_t size)
 {
@@ -176,7 +157,9 @@ static void answer_consul(struct evhttp_request *q, const char *path, const json
 static void on_request(struct evhttp_request *q, void *arg)
 {
 	const char *path = evhttp_request_get_uri(q);
-	json_t *root = question(q);
+	/* nothing is sent to take a service away from Consul */
+	bool empty = !evbuffer_get_length(evhttp_request_get_input_buffer(q));
+	json_t *root = empty ? NULL : request_json(q);
 
 	(void)arg;
 	fake.requests++;
@@ -191,17 +174,9 @@ static void on_request(struct evhttp_request *q, void *arg)
 
 static void fake_listen(void)
 {
-	struct evhttp_bound_socket *s;
-	struct sockaddr_in at;
-	socklen_t len = sizeof(at);
-
-	fake.http = evhttp_new(base);
+	fake.http = http_listen(base, &fake.port);
 	evhttp_set_allowed_methods(fake.http, EVHTTP_REQ_PUT | EVHTTP_REQ_POST);
 	evhttp_set_gencb(fake.http, on_request, NULL);
-	s = evhttp_bind_socket_with_handle(fake.http, "127.0.0.1", fake.port);
-	assert_non_null(s);
-	getsockname(evhttp_bound_socket_get_fd(s), (struct sockaddr *)&at, &len);
-	fake.port = ntohs(at.sin_port);
 }
 
 static void fake_stop(void)
@@ -286,6 +261,9 @@ static int teardown(void **state)
 	if (listener)
 		server_down();
 	event_base_free(base);
+	if (password_file[0])
+		unlink(password_file);
+	password_file[0] = '\0';
 	return 0;
 }
 
@@ -659,15 +637,24 @@ static void nobody_is_asked_without_the_token(void **state)
 	rmdir(dir);
 }
 
+/* etcd is asked as a user, whose password is in a file. */
+static void with_user(void)
+{
+	static char keys[100];
+	int fd;
+
+	strcpy(password_file, "/tmp/test-register-XXXXXX");
+	fd = mkstemp(password_file);
+	assert_true(fd >= 0 && write(fd, "secret\n", 7) == 7);
+	close(fd);
+	snprintf(keys, sizeof(keys), ", user: shunt, password-file: %s", password_file);
+	more_keys = keys;
+}
+
 static void a_user_of_etcd_without_the_right_is_told_which(void **state)
 {
-	char path[] = "/tmp/test-register-XXXXXX", keys[100];
-	_cleanup_close_ int fd = mkstemp(path);
-
 	(void)state;
-	assert_int_equal(write(fd, "secret\n", 7), 7);
-	snprintf(keys, sizeof(keys), ", user: shunt, password-file: %s", path);
-	more_keys = keys;
+	with_user();
 	fake.denies = true;
 	announce("etcd", "prefix: /s/", NO_CHECK);
 	run_until(info().problem[0]);
@@ -675,7 +662,6 @@ static void a_user_of_etcd_without_the_right_is_told_which(void **state)
 					       "may readwrite the prefix /s/"));
 	fake.denies = false;
 	run_until(info().registered && !info().problem[0]);
-	unlink(path);
 }
 
 static void without_its_password_etcd_is_not_asked(void **state)
@@ -689,15 +675,21 @@ static void without_its_password_etcd_is_not_asked(void **state)
 	assert_int_equal(fake.requests, 0);
 }
 
+/* Consul has the service, and is gone then. Since when? */
+static double announce_and_lose_consul(void)
+{
+	announce("consul", "service: web", NO_CHECK);
+	run_until(info().registered);
+	fake_stop();
+	return now_s();
+}
+
 static void what_cannot_be_renewed_is_over_with_its_time(void **state)
 {
 	double begin;
 
 	(void)state;
-	announce("consul", "service: web", NO_CHECK);
-	run_until(info().registered);
-	fake_stop();
-	begin = now_s();
+	begin = announce_and_lose_consul();
 	run_until(info().problem[0]);
 	assert_true(info().registered || now_s() - begin > TTL_MS / 1000.0 * 0.6);
 	run_until(!info().registered);
@@ -734,10 +726,7 @@ static void a_stop_ends_in_time_where_nobody_answers(void **state)
 	double begin;
 
 	(void)state;
-	announce("consul", "service: web", NO_CHECK);
-	run_until(info().registered);
-	fake_stop();
-	begin = now_s();
+	begin = announce_and_lose_consul();
 	register_stop(registrar, 2000);
 	assert_true(now_s() - begin < 1); /* refused: no need to wait */
 	assert_null(info().what);
@@ -747,19 +736,12 @@ static void a_stop_ends_in_time_where_nobody_answers(void **state)
 /* Who is told so is the last who used the session, and ends it. */
 static void a_stop_ends_where_no_token_is_had(void **state)
 {
-	char file[] = "/tmp/test-register-XXXXXX", text[80];
-	int fd = mkstemp(file);
-
 	(void)state;
-	assert_true(fd >= 0 && write(fd, "secret\n", 7) == 7);
-	close(fd);
-	snprintf(text, sizeof(text), ", user: shunt, password-file: %s", file);
-	more_keys = text;
+	with_user();
 	announce("etcd", "prefix: /s/", NO_CHECK);
 	run_until(info().registered);
 	fake.locked = true;
 	register_stop(registrar, 2000);
-	unlink(file);
 	assert_null(info().what);
 	assert_non_null(strstr(last_event, "not taken away: it ends with its TTL"));
 }

@@ -20,11 +20,11 @@ static inline void until_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what, (void)arg;
 }
 
-/* Is it so before the deadline? Asked after whatever the loop does, and every millisecond. */
-#define loop_until(base, condition) \
+/* Is it so within so many seconds? Asked after whatever the loop does, and every millisecond. */
+#define loop_within(base, seconds, condition) \
 	({ \
 		struct event *tick_ = event_new(base, -1, EV_PERSIST, until_tick, NULL); \
-		double end_ = now_s() + DEADLINE_S; \
+		double end_ = now_s() + (seconds); \
 		bool so_; \
 		event_add(tick_, &(struct timeval){ .tv_usec = 1000 }); \
 		while (!(so_ = (condition)) && now_s() < end_) \
@@ -32,6 +32,7 @@ static inline void until_tick(evutil_socket_t fd, short what, void *arg)
 		event_free(tick_); \
 		so_; \
 	})
+#define loop_until(base, condition) loop_within(base, DEADLINE_S, condition)
 
 static inline void loop_for(struct event_base *base, double seconds)
 {
