@@ -14,7 +14,7 @@ CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
 PREFIX ?= /usr
 # of what a target builds before it runs it: the cores there are, if the caller did not say
-JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 CFLAGS ?= -O2 -g

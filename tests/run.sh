@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# Runs every test and sums up. Three workers take them beside each other, each beginning with tests of another kind: those
-# that compute (the architecture, the simulation, the corpora of the fuzz targets, the programs' tests, which share names
-# of pins and cgroups: one worker has them all), unit tests, end-to-end tests. All speak TAP. A program that crashes, hangs
-# or ends before its plan does counts as failed. The last line is "N passed, N failed, N skipped"; the exit status is 1 if
-# any failed or nothing ran.
+# Runs every test and sums up. Three workers take them beside each other, each beginning with tests of another kind:
+# those that compute (the architecture, the simulation, the corpora of the fuzz targets, the programs' tests, which share
+# names of pins and cgroups: one worker has them all), unit tests, end-to-end tests. All speak TAP. A program that
+# crashes, hangs or ends before its plan does counts as failed. The last line is "N passed, N failed, N skipped"; the
+# exit status is 1 if any failed or nothing ran.
 #
 # A line "# result: ..." of a test is shown.
 #
@@ -60,12 +60,15 @@ count() {
 		}' "$out"
 }
 
+# What cannot be noted is run all the same: rather twice than never.
+take() { mkdir "$taken/$1" 2> /dev/null || ! [ -d "$taken/$1" ]; }
+
 # run NAME COMMAND...
 run() {
 	local name=$1 status begin ok not_ok skip plans
 	shift
 	[[ $name == *"$pattern"* ]] || return 0
-	mkdir "$taken/${name//\//.}" 2> /dev/null || return 0
+	take "${name//\//.}" || return 0
 	[ ! -t 1 ] || printf '  ...   %s\r' "$name"
 	begin=${EPOCHREALTIME/./}
 	set -m

@@ -41,6 +41,10 @@ static void size_maps(struct bpf_object *o, const struct loaded_sizes *sizes)
 	size_map(o, "flow_counters", sizes->services);
 	size_map(o, "quic_servers", sizes->members);
 	size_map(o, "drops", 64);
+	/* of the other programs */
+	size_map(o, "turns", 1);
+	size_map(o, "connections", 1);
+	size_map(o, "peers", 1);
 }
 
 static void share_maps(struct bpf_object *to, struct bpf_object *from)
@@ -155,8 +159,11 @@ static void empty(const struct bpf_map *map)
 	case BPF_MAP_TYPE_RINGBUF:
 		drain_ring(map);
 		break;
-	default: /* of sockets, which these programs do not touch */
+	case BPF_MAP_TYPE_SK_STORAGE: /* of sockets, which these programs do not touch */
+	case BPF_MAP_TYPE_SOCKHASH:
 		break;
+	default:
+		fail_msg("%s: maps of its type cannot be emptied", bpf_map__name(map));
 	}
 }
 
@@ -165,8 +172,10 @@ static void empty_all(struct bpf_object *o)
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, o) {
-		if (!bpf_map__is_internal(map)) /* those are settings */
+		if (!bpf_map__is_internal(map))
 			empty(map);
+		else
+			must(strstr(bpf_map__name(map), ".rodata")); /* the settings; no variables */
 	}
 }
 

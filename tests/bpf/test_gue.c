@@ -38,8 +38,6 @@ static struct shunt_backend gue_at(const char *address)
 	return b;
 }
 
-static struct fixture *gue; /* of all tests but one: loading the programs takes its time */
-
 static struct fixture *world_with(uint32_t features)
 {
 	struct shunt_settings s = fixture_settings();
@@ -63,18 +61,8 @@ static void fill(struct fixture *f)
 
 static int gue_setup(void **state)
 {
-	if (!gue)
-		gue = world_with(SHUNT_FEATURE_GUE);
-	in_case("%s", "");
-	fill(gue);
-	*state = gue;
-	return 0;
-}
-
-static int gue_close(void **state)
-{
-	(void)state;
-	fixture_close(gue);
+	*state = world_with(SHUNT_FEATURE_GUE);
+	fill(*state);
 	return 0;
 }
 
@@ -390,7 +378,7 @@ static void without_the_feature_there_is_nothing_of_it(void **state)
 	fixture_close(f);
 }
 
-#define gue_test(name) cmocka_unit_test_setup(name, gue_setup)
+#define gue_test(name) cmocka_unit_test_setup_teardown(name, gue_setup, world_teardown)
 
 int main(void)
 {
@@ -414,5 +402,5 @@ int main(void)
 		gue_test(without_the_feature_there_is_nothing_of_it),
 	};
 
-	return cmocka_run_group_tests(tests, fixture_namespace, gue_close);
+	return cmocka_run_group_tests(tests, fixture_namespace, NULL);
 }

@@ -174,8 +174,6 @@ static void check_strange(struct place at, struct fixture *f, const struct flow 
 #define expect_known(...) check_known(HERE, __VA_ARGS__)
 #define expect_strange(...) check_strange(HERE, __VA_ARGS__)
 
-static struct fixture *usual; /* of all tests that need no other settings: loading the programs takes its time */
-
 static void ways_are_usual(struct fixture *f)
 {
 	static const char *const all[] = { HOP4(1), HOP4(2), HOP4(3), HOP4(4), HOP4(5), HOP4(6), HOP4(7),
@@ -186,7 +184,7 @@ static void ways_are_usual(struct fixture *f)
 		hop_set(f, all[i], &usual_way);
 }
 
-/* For this test alone. */
+/* Instead of the one that there is, if there is one. */
 static struct fixture *other_world(void **state, uint32_t features, uint32_t hop_rate)
 {
 	struct shunt_settings s = fixture_settings();
@@ -194,7 +192,8 @@ static struct fixture *other_world(void **state, uint32_t features, uint32_t hop
 
 	s.features = features;
 	s.hop_rate = hop_rate;
-	*state = f = world_open(&s);
+	world_reopen(state, &s);
+	f = *state;
 	f->program = BACKEND;
 	ways_are_usual(f);
 	return f;
@@ -202,25 +201,8 @@ static struct fixture *other_world(void **state, uint32_t features, uint32_t hop
 
 static int chance_setup(void **state)
 {
-	if (!usual)
-		usual = other_world(state, SHUNT_FEATURE_SECOND_CHANCE, 0);
-	in_case("%s", "");
-	ways_are_usual(usual);
-	*state = usual;
-	return 0;
-}
-
-static int chance_teardown(void **state)
-{
-	if (*state != usual)
-		fixture_close(*state);
-	return 0;
-}
-
-static int close_usual(void **state)
-{
-	(void)state;
-	fixture_close(usual);
+	*state = NULL;
+	other_world(state, SHUNT_FEATURE_SECOND_CHANCE, 0);
 	return 0;
 }
 
@@ -886,7 +868,7 @@ static void what_is_over_the_rate_of_its_service_is_dropped(void **state)
 	check_delivered(HERE, f, &over4);
 }
 
-#define chance_test(name) cmocka_unit_test_setup_teardown(name, chance_setup, chance_teardown)
+#define chance_test(name) cmocka_unit_test_setup_teardown(name, chance_setup, world_teardown)
 
 int main(void)
 {
@@ -920,5 +902,5 @@ int main(void)
 		chance_test(what_is_over_the_rate_of_its_service_is_dropped),
 	};
 
-	return cmocka_run_group_tests(tests, sockets_namespace, close_usual);
+	return cmocka_run_group_tests(tests, sockets_namespace, NULL);
 }

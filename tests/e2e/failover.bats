@@ -50,8 +50,8 @@ owners() {
 # Connections of the client to a service's address: their local ports, one a line.
 client_ports() { lab_in client ss -tnH state established dst "$1" | awk '{ sub(/.*:/, "", $3); print $3 }'; }
 
-# all_connected: the 24 downloads
-all_connected() { [ "$(client_ports 192.0.2.10 | wc -l)" = 24 ]; }
+# all_begun: each has its backend's name
+all_begun() { [ "$(lab_in client ss -tniH state established dst 192.0.2.10 | grep -c bytes_received:)" = 24 ]; }
 
 # slow_begin: 24 downloads of four seconds each, over a connection each; a line of $LAB_DIR/slow.txt for each that ended
 slow_begin() {
@@ -59,7 +59,7 @@ slow_begin() {
 	lab_spawn client client/slow.out bash -c 'curl -s -Z --parallel-immediate --parallel-max 24 -o /dev/null --max-time 20 \
 		-w "%{exitcode} %{size_download} %header{x-backend}\n" "http://192.0.2.10/slow/4M?[1-24]" > "$0"' "$LAB_DIR/slow.txt"
 	slow_pid=$LAB_PID
-	lab_wait 5 all_connected
+	lab_wait 5 all_begun
 }
 
 slow_end() {
@@ -105,9 +105,9 @@ noted_flows() { lab_shunt balancer -j flow list web --state open | jq -e --argjs
 	local downloads=$LAB_DIR/downloads.txt port noted at
 	lab_wait 5 eval 'lab_shunt balancer -j status | jq -e ".uptime_seconds > 3"' # no service is young
 	lab_shunt balancer backend delete web 10.77.0.14:80
-	lab_spawn client client/downloads.out bash -c 'exec curl -s -Z --parallel-immediate --parallel-max 24 -o /dev/null --max-time 60 \
-		-w "%{local_port} %{exitcode} %header{x-backend}\n" "http://192.0.2.10/slow/4M?[1-24]" > "$0"' "$downloads"
-	lab_wait 5 all_connected
+	lab_spawn client client/downloads.out bash -c 'exec curl -s -Z --parallel-immediate --parallel-max 24 -o /dev/null \
+		--max-time 60 -w "%{local_port} %{exitcode} %header{x-backend}\n" "http://192.0.2.10/slow/4M?[1-24]" > "$0"' "$downloads"
+	lab_wait 5 all_begun
 	lab_shunt balancer backend add web 10.77.0.14:80 weight 300 # half of the slots
 	lab_wait 5 noted_flows 1
 	kill -STOP "$LAB_PID" # the downloads stay open for as long as it takes to look at them

@@ -232,11 +232,15 @@ heal() {
 
 @test "of two servers one is dead: the other is asked, and to try the source is to try both" {
 	calm
-	SOURCES=${SOURCES/"\"https://$registry4:6443\""/"[\"https://$registry4:6444\", \"https://$registry4:6443\"]"} reload
+	SOURCES="sources: [{ name: both, kubernetes: { url: [\"https://$registry4:6444\", \"https://$registry4:6443\"],
+		token-file: $LAB_DIR/token, timeout: 2s, tls: { ca: $LAB_DIR/ca.pem } } }]" \
+		reload '{ kubernetes: { service: web, port: http, source: both } }'
+	lab_wait 15 source_is current '.source == "both"'
 	give_three
 	lab_wait 15 three
-	lab_shunt app source test "kubernetes: { service: web, port: http }" | grep -q "answers with 3 endpoints"
+	lab_shunt app source test "kubernetes: { service: web, port: http, source: both }" | grep -q "answers with 3 endpoints"
 	reload
+	lab_wait 15 source_is current '.source == "kubernetes"'
 	calm
 }
 

@@ -77,7 +77,8 @@ static void asked_unwatch(void *watch)
 }
 
 #define ASKED \
-	{ .open = asked_open, .close = asked_close, .watch = asked_watch, .unwatch = asked_unwatch, .one_at_a_time = true }
+	{ .open = asked_open, .close = asked_close, .watch = asked_watch, .unwatch = asked_unwatch, \
+	  .one_at_a_time = true }
 const struct source_ops source_consul = ASKED, source_kubernetes = ASKED;
 
 /* The question that is watched about a service of this name; of several the one asked last. NULL: none. */
