@@ -72,10 +72,9 @@ struct fixture *fixture_open(const struct shunt_settings *settings, const struct
 	must(f);
 	in_case("%s", "");
 	f->settings = *settings;
-	f->sizes = sizes ? *sizes : small;
 	f->cpus = libbpf_num_possible_cpus();
 	f->ingress = IFINDEX_IN;
-	f->loaded = loaded_take(&f->settings, &f->sizes);
+	f->loaded = loaded_take(settings, sizes ?: &small);
 	f->edge = f->loaded->edge;
 	f->backend = f->loaded->backend;
 	return f;
@@ -156,7 +155,7 @@ void listen_add(struct fixture *f, const char *address, uint16_t port, uint8_t p
 void service_set(struct fixture *f, uint32_t service, uint32_t first_slot, uint32_t log2_slots, uint32_t first_member)
 {
 	struct shunt_service s = { .table = shunt_table(first_slot, log2_slots, first_member),
-				   .flows = shunt_flows(service << FIXTURE_LOG2_BUCKETS, FIXTURE_LOG2_BUCKETS),
+				   .flows = shunt_flows(service << LOADED_LOG2_BUCKETS, LOADED_LOG2_BUCKETS),
 				   .flags = SHUNT_SERVICE_USED };
 
 	map_set(f, "services", &service, &s);
@@ -316,7 +315,7 @@ static struct shunt_counter sum_member(const struct fixture *f, uint32_t member)
 static void count_members(struct fixture *f)
 {
 	f->out.n_counted = 0;
-	for (uint32_t i = 0; i < FIXTURE_MEMBERS && i < f->sizes.members; i++) {
+	for (uint32_t i = 0; i < FIXTURE_MEMBERS && i < f->loaded->sizes.members; i++) {
 		struct shunt_counter total = sum_member(f, i), *before = &f->total_members[i];
 
 		if (total.packets == before->packets && total.bytes == before->bytes)

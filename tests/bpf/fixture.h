@@ -29,7 +29,6 @@
 #define FIXTURE_BACKENDS 64
 #define FIXTURE_SERVICES 16
 #define FIXTURE_SLOTS 2048
-#define FIXTURE_LOG2_BUCKETS LOADED_LOG2_BUCKETS
 #define META_MAX 252
 
 enum program { EDGE, BACKEND };
@@ -50,10 +49,9 @@ struct result {
 
 struct fixture {
 	struct shunt_settings settings;
-	struct edge *edge;
-	struct backend *backend;
-	struct loaded_sizes sizes;
 	struct loaded *loaded;
+	struct edge *edge; /* of it */
+	struct backend *backend;
 	int cpus;
 	enum program program; /* that runs */
 	uint32_t ingress; /* interface that packets come in on */

@@ -192,8 +192,8 @@ static void an_entry_says_which_slot_it_is_about(void **state)
 
 	segment(&tcp4, SYN);
 	expect_member(f, &tcp4, 1);
-	for (uint32_t i = 0; i < 1u << FIXTURE_LOG2_BUCKETS; i++) {
-		uint32_t key = (WORLD_TCP << FIXTURE_LOG2_BUCKETS) + i;
+	for (uint32_t i = 0; i < 1u << LOADED_LOG2_BUCKETS; i++) {
+		uint32_t key = (WORLD_TCP << LOADED_LOG2_BUCKETS) + i;
 		struct shunt_flow_bucket b;
 
 		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->edge->maps.flows), &key, &b), 0);
@@ -201,7 +201,7 @@ static void an_entry_says_which_slot_it_is_about(void **state)
 			if (!b.ways[way])
 				continue;
 			found++;
-			assert_int_equal(shunt_flow_low(shunt_flow_tag(b.ways[way]), i, FIXTURE_LOG2_BUCKETS),
+			assert_int_equal(shunt_flow_low(shunt_flow_tag(b.ways[way]), i, LOADED_LOG2_BUCKETS),
 					 hash_of(f, &tcp4) & 0xfffff);
 		}
 	}

@@ -177,8 +177,8 @@ static void a_packet_by_its_id_neither_asks_nor_fills_the_flow_cache(void **stat
 	slots(f, shunt_slot(HASHED, 3, SHUNT_NONE, SHUNT_NONE));
 	short_packet(&udp4, FIRST, ids[2]);
 	expect_member(f, &udp4, 2);
-	for (uint32_t i = 0; i < 1u << FIXTURE_LOG2_BUCKETS; i++) {
-		uint32_t key = (WORLD_UDP << FIXTURE_LOG2_BUCKETS) + i;
+	for (uint32_t i = 0; i < 1u << LOADED_LOG2_BUCKETS; i++) {
+		uint32_t key = (WORLD_UDP << LOADED_LOG2_BUCKETS) + i;
 
 		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->edge->maps.flows), &key, &b), 0);
 		for (int way = 0; way < SHUNT_FLOW_WAYS; way++)

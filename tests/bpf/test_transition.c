@@ -69,8 +69,8 @@ static uint64_t only_entry(const struct fixture *f, uint32_t service, uint32_t *
 {
 	struct shunt_flow_bucket b;
 
-	for (uint32_t i = 0; i < 1u << FIXTURE_LOG2_BUCKETS; i++) {
-		uint32_t key = (service << FIXTURE_LOG2_BUCKETS) + i;
+	for (uint32_t i = 0; i < 1u << LOADED_LOG2_BUCKETS; i++) {
+		uint32_t key = (service << LOADED_LOG2_BUCKETS) + i;
 
 		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->edge->maps.flows), &key, &b), 0);
 		for (int way = 0; way < SHUNT_FLOW_WAYS; way++)
@@ -87,8 +87,8 @@ static unsigned entries(const struct fixture *f, uint32_t service)
 	struct shunt_flow_bucket b;
 	unsigned n = 0;
 
-	for (uint32_t i = 0; i < 1u << FIXTURE_LOG2_BUCKETS; i++) {
-		uint32_t key = (service << FIXTURE_LOG2_BUCKETS) + i;
+	for (uint32_t i = 0; i < 1u << LOADED_LOG2_BUCKETS; i++) {
+		uint32_t key = (service << LOADED_LOG2_BUCKETS) + i;
 
 		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->edge->maps.flows), &key, &b), 0);
 		for (int way = 0; way < SHUNT_FLOW_WAYS; way++)
@@ -242,7 +242,7 @@ static void an_entry_says_what_it_is_about(void **state)
 		entry = only_entry(f, WORLD_TCP, &at.bucket);
 		assert_int_equal(shunt_flow_member(entry), NEW_OWNER);
 		assert_int_equal(shunt_flow_state(entry), seen[i].state);
-		assert_int_equal(shunt_flow_low(shunt_flow_tag(entry), at.bucket, FIXTURE_LOG2_BUCKETS),
+		assert_int_equal(shunt_flow_low(shunt_flow_tag(entry), at.bucket, LOADED_LOG2_BUCKETS),
 				 flow_hash(f->settings.seed, &tcp4) & 0xfffff);
 	}
 }
@@ -367,14 +367,14 @@ static void a_flood_of_first_packets_pushes_out_no_open_flow_and_no_other_servic
 	count(f);
 	for (uint32_t service = 0; service < FIXTURE_SERVICES; service++)
 		assert_true(service == WORLD_TCP || entries(f, service) == 0);
-	assert_true(entries(f, WORLD_TCP) <= SHUNT_FLOW_WAYS << FIXTURE_LOG2_BUCKETS);
+	assert_true(entries(f, WORLD_TCP) <= SHUNT_FLOW_WAYS << LOADED_LOG2_BUCKETS);
 }
 
 /* More open flows than there is room for: who loses its entry is counted. */
 static void open_flows_that_are_pushed_out_are_counted(void **state)
 {
 	struct fixture *f = in_transition(state);
-	unsigned room = SHUNT_FLOW_WAYS << FIXTURE_LOG2_BUCKETS;
+	unsigned room = SHUNT_FLOW_WAYS << LOADED_LOG2_BUCKETS;
 	struct shunt_flow_counter c;
 
 	for (int p = 1; p < 60001; p++) {

@@ -47,10 +47,7 @@ owners() {
 	[ "$(awk -v t="$verdict" '$1 > t' "$LAB_DIR/load.txt" | grep -c 'b2$')" = 0 ]
 }
 
-# Connections of the client to a service's address: their local ports, one a line.
-client_ports() { lab_in client ss -tnH state established dst "$1" | awk '{ sub(/.*:/, "", $3); print $3 }'; }
-
-# all_begun: each has its backend's name
+# Of the 24 downloads each has received something, and so its backend's name.
 all_begun() { [ "$(lab_in client ss -tniH state established dst 192.0.2.10 | grep -c bytes_received:)" = 24 ]; }
 
 # slow_begin: 24 downloads of four seconds each, over a connection each; a line of $LAB_DIR/slow.txt for each that ended
@@ -98,6 +95,9 @@ all_complete() { awk '$1 != 0 || $2 != 4000000 { broken++ } END { exit broken > 
 	slow_end
 	all_complete
 }
+
+# Connections of the client to a service's address: their local ports, one a line.
+client_ports() { lab_in client ss -tnH state established dst "$1" | awk '{ sub(/.*:/, "", $3); print $3 }'; }
 
 noted_flows() { lab_shunt balancer -j flow list web --state open | jq -e --argjson n "$1" '.total >= $n'; }
 

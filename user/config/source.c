@@ -359,6 +359,7 @@ static const struct key discover_consul_keys[] = {
 	NAME("datacenter", discover, datacenter, .help = "dc2"),
 	SOURCE_NAME(discover),
 };
+
 /* A port of a Service or its slices, by name or by number. */
 static void read_port_name(struct reader *r, const struct key *k, const struct node *value, void *field)
 {

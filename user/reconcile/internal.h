@@ -258,6 +258,10 @@ void plan_give_up(struct reconcile *r, struct live *l); /* the places that are m
 void plan_remove(struct reconcile *r, struct live *l, struct leftovers *left); /* its listeners are gone */
 
 /* ---- leave.c ---- */
+static inline bool place_is_to_go(const struct place *p) /* and no step of that was taken yet */
+{
+	return p->node && p->leaving && !p->going;
+}
 void leftovers_reclaim(struct reconcile *r, struct leftovers *left); /* waits for grace periods */
 void places_begin_to_go(struct live *l, struct reconcile *r); /* those that are marked as leaving; nobody waits */
 void places_go_on(struct live *l, struct reconcile *r); /* asked each second */

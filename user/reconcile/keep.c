@@ -300,9 +300,12 @@ static void end_retirement(struct live *l, struct reconcile *r, struct look *k)
 		for (int shift = 0; shift < 64; shift += 16)
 			if ((uint16_t)(slots[i] >> shift) < l->n_places)
 				k->used[(uint16_t)(slots[i] >> shift)] = true;
-	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].retiring && !l->places[i].going && !k->used[i] && !quic_busy(l, r, i) && !account_busy(r, &l->places[i]))
-			l->places[i].leaving = some = true;
+	for (uint32_t i = 0; i < l->n_places; i++) {
+		struct place *p = &l->places[i];
+
+		if (p->retiring && !p->going && !k->used[i] && !quic_busy(l, r, i) && !account_busy(r, p))
+			p->leaving = some = true;
+	}
 	if (!some)
 		return;
 	places_begin_to_go(l, r);

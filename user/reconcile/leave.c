@@ -111,12 +111,12 @@ void places_begin_to_go(struct live *l, struct reconcile *r)
 	uint64_t grace;
 
 	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].node && l->places[i].leaving && !l->places[i].going)
+		if (place_is_to_go(&l->places[i]))
 			__atomic_store_n(&dp_members(r->dp)[l->first_member + i].flags, 0, __ATOMIC_RELEASE);
 	quic_follow(r);
 	grace = dp_grace_begin();
 	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].node && l->places[i].leaving && !l->places[i].going)
+		if (place_is_to_go(&l->places[i]))
 			l->places[i].going = grace;
 }
 

@@ -423,7 +423,7 @@ static void give_up(struct reconcile *r, struct live *l, uint32_t i, struct left
 static void give_up_places(struct reconcile *r, struct live *l, struct leftovers *left)
 {
 	for (uint32_t i = 0; i < l->n_places; i++)
-		if (l->places[i].node && l->places[i].leaving && !l->places[i].going)
+		if (place_is_to_go(&l->places[i]))
 			give_up(r, l, i, left);
 }
 
