@@ -10,7 +10,7 @@ set -u
 
 build="gcc libc6-dev make clang bpftool libbpf-dev linux-libc-dev libevent-dev libcurl4-openssl-dev libc-ares-dev libjansson-dev
 	libyaml-dev libmnl-dev libcap-ng-dev libsystemd-dev libsmartcols-dev"
-run="iproute2 ethtool iputils-ping util-linux procps nginx iperf3 curl jq python3-minimal"
+run="iproute2 ethtool iputils-ping util-linux procps nginx iperf3 curl jq python3"
 test="libcmocka-dev bats prometheus ngtcp2-client ngtcp2-server openssl netcat-openbsd bind9 bind9-dnsutils
 	dnsmasq-base etcd-server etcd-client"
 
